@@ -1,0 +1,179 @@
+"""The one on-disk format of a data set that is ready for training.
+
+    info.json             what the numbers mean (`Info`)
+    train/x.npy ...       one array a key and split, first axis = examples; splits: train, validation, test
+
+The keys, on disk and in a `Batch`:
+
+    x          images: uint8 (N, C, H, W) on disk, float32 in [-1, 1] in memory, always; points and codes: float32 (N, ...);
+               tokens: int64 (N, T)
+    y          class labels, int64 (N,), indices into `Info.classes`
+    attributes float32 (N, A), columns named by `Info.attributes`
+    mask       bool (N, T), True = may attend
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from generative.errors import UsageError
+from generative.params import Block, typed
+
+if TYPE_CHECKING:
+    Batch = dict[str, Tensor]
+else:
+    Batch = dict
+
+SPLITS = ("train", "validation", "test")
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class Info(Block):
+    """What the numbers of a data set mean; stored as info.json."""
+
+    name: str
+    kind: Literal["images", "points", "codes", "tokens"]
+    shape: list[int]  # of one x: (C, H, W), (D,) or (T,)
+    classes: list[str]  # empty where there are no labels
+    attributes: list[str]
+    values: dict[str, list[str]]  # the names of an attribute's values, where it is a choice
+    counts: dict[str, int]  # examples a split
+    fingerprint: str  # sha256 over the arrays: the data hash that runs record
+    notes: list[str]  # what preprocessing skipped or changed, for the person
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a data set, its arrays mapped from disk or held on a device."""
+
+    arrays: dict[str, Tensor]
+    images: bool
+
+    def __len__(self) -> int:
+        return len(self.arrays["x"])
+
+    def __getitem__(self, index: Tensor | slice) -> Batch:
+        batch = {key: array[index] for key, array in self.arrays.items()}
+        if self.images:
+            batch["x"] = to_unit(batch["x"])
+        return batch
+
+    def to(self, device: torch.device) -> Split:
+        return Split({key: array.to(device) for key, array in self.arrays.items()}, self.images)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All examples once, in order; the last batch may be smaller."""
+        for start in range(0, len(self), size):
+            yield self[slice(start, start + size)]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder in this format."""
+
+    folder: Path
+    info: Info
+
+    def split(self, name: str) -> Split:
+        """Raises: UsageError: an array is missing, truncated or of another length than info.json says."""
+        arrays: dict[str, Tensor] = {}
+        for path in sorted((self.folder / name).glob("*.npy")):
+            arrays[path.stem] = torch.from_numpy(_load(path))
+            if len(arrays[path.stem]) != self.info.counts[name]:
+                raise UsageError(f"{path}: expected {self.info.counts[name]} examples as info.json says, got {len(arrays[path.stem])}")
+        if "x" not in arrays:
+            raise UsageError(f"{self.folder / name / 'x.npy'}: missing; `dvc repro preprocess@{self.info.name}` makes it")
+        if list(arrays["x"].shape[1:]) != self.info.shape:
+            raise UsageError(
+                f"{self.folder / name / 'x.npy'}: expected examples of shape {self.info.shape} as info.json says, "
+                f"got {list(arrays['x'].shape[1:])}"
+            )
+        return Split(arrays, self.info.kind == "images")
+
+
+def to_unit(pixels: Tensor) -> Tensor:
+    """uint8 in 0..255 to float32 in [-1, 1]."""
+    return pixels.float().div_(127.5).sub_(1)
+
+
+def to_pixels(images: Tensor) -> Tensor:
+    """float in [-1, 1] to uint8, rounded; what lies outside is clipped."""
+    return images.float().add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def open_dataset(folder: str | Path) -> Dataset:
+    """Raises: UsageError: the folder holds no data set."""
+    folder = Path(folder)
+    try:
+        raw = json.loads((folder / "info.json").read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{folder / 'info.json'}: not a data set: {error}; `dvc repro` makes it, `dvc pull` fetches it") from None
+    return Dataset(folder, typed(Info, raw, str(folder / "info.json")))
+
+
+def write_dataset(
+    folder: Path,
+    splits: Mapping[str, Arrays],
+    *,
+    name: str,
+    kind: str,
+    classes: list[str] | None = None,
+    attributes: list[str] | None = None,
+    values: dict[str, list[str]] | None = None,
+    notes: list[str] | None = None,
+) -> Info:
+    """Writes the arrays and info.json into an empty folder; shape, counts and fingerprint follow from the arrays."""
+    digest = hashlib.sha256()
+    for split in SPLITS:
+        (folder / split).mkdir(parents=True)
+        for key, array in sorted(splits[split].items()):
+            array = np.ascontiguousarray(array)
+            np.save(folder / split / f"{key}.npy", array, allow_pickle=False)
+            digest.update(f"{split}/{key} {array.dtype} {array.shape}".encode())
+            digest.update(array.tobytes())
+    info = typed(
+        Info,
+        {
+            "name": name,
+            "kind": kind,
+            "shape": list(splits["train"]["x"].shape[1:]),
+            "classes": classes or [],
+            "attributes": attributes or [],
+            "values": values or {},
+            "counts": {split: len(splits[split]["x"]) for split in SPLITS},
+            "fingerprint": digest.hexdigest(),
+            "notes": notes or [],
+        },
+        f"{name}/info.json",
+    )
+    (folder / "info.json").write_text(json.dumps(info.model_dump(), indent=1) + "\n")
+    return info
+
+
+def hold_back(arrays: Arrays, count: int, seed: int) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """(rest, held back): `count` examples drawn without replacement, both parts in their old order."""
+    total = len(arrays["x"])
+    if count >= total:
+        raise UsageError(f"validation: expected less than the {total} training examples, got {count}")
+    held = np.zeros(total, dtype=bool)
+    held[np.random.default_rng(seed).permutation(total)[:count]] = True
+    return {k: a[~held] for k, a in arrays.items()}, {k: a[held] for k, a in arrays.items()}
+
+
+def _load(path: Path) -> NDArray[Any]:
+    try:
+        # copy-on-write: pages come from the file as they are needed, and torch may hold the array without a warning
+        return np.load(path, mmap_mode="c", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        size = path.stat().st_size if path.exists() else 0
+        raise UsageError(f"{path}: not a whole array ({size} bytes): {error}; `dvc checkout` restores it") from None

@@ -1,0 +1,57 @@
+"""What a model shows a person, as numbers: the sample stage draws it and writes the files.
+
+Each has a `name` (the file's), and a `caption`: one line that says what to see.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Pictures in rows: images (R, N, C, H, W) in [-1, 1], a title a row, or a title a picture (R x N of them)."""
+
+    name: str
+    caption: str
+    images: Tensor
+    rows: list[str] = field(default_factory=list)
+    titles: list[list[str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Points (N, 2), coloured by label (N,), in panels side by side: (title, points, labels or None)."""
+
+    name: str
+    caption: str
+    panels: list[tuple[str, Tensor, Tensor | None]]
+    classes: list[str]
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """A matrix (R, N) of values, such as a confusion matrix (true class a row) or attention."""
+
+    name: str
+    caption: str
+    values: Tensor
+    rows: list[str]
+    columns: list[str]
+    row_axis: str
+    column_axis: str
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Distributions side by side, each against a reference density where one is known: (title, values (N,))."""
+
+    name: str
+    caption: str
+    panels: list[tuple[str, Tensor]]
+    normal: bool  # draw the standard normal density over each
+
+
+Exhibit = Sheet | Scatter | Heatmap | Histogram

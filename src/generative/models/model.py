@@ -1,0 +1,84 @@
+"""The contract between a model and everything around it.
+
+A model file holds one `Params` (what its block in params.yaml may say) and one subclass of `Model`, built as
+`TheModel(params, info)`: the sizes come from the block, the shape of the data from the data set's `Info`. A model knows neither
+files nor devices nor steps of a schedule other than those it is told of.
+
+Letters in shapes, here and in every model: B batch, N examples, C channels, H W height and width, T length, D width, K classes or
+codebook, Z latent, S steps.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from generative.errors import UsageError
+from generative.models.exhibit import Exhibit
+
+if TYPE_CHECKING:
+    from generative.data.store import Batch
+
+Loss = tuple[Tensor, dict[str, Tensor]]  # what to minimise (a mean over the batch), what to log
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One loss, the optimizer that descends it, and how often. It trains what its optimizer holds, and nothing else."""
+
+    name: str
+    loss: Callable[[Batch], Loss]
+    optimizer: Optimizer
+    every: int = 1  # its turn comes at the end of each `every` steps
+
+
+class Model(nn.Module, ABC):
+    """Networks, the objectives that train them, a sampler. All that changes in training is a parameter or a buffer."""
+
+    figure: ClassVar[str]  # the held-out figure that sums the model up, one of those that `evaluate` returns
+    larger_is_better: ClassVar[bool] = False
+
+    @abstractmethod
+    def objectives(self) -> list[Objective]:
+        """The losses of one step, in order. Objectives may share an optimizer. Called once a training run."""
+
+    @abstractmethod
+    def evaluate(self, batch: Batch) -> dict[str, Tensor]:
+        """Held-out figures, each a mean over the batch; a whole split's figure is their mean weighted by examples."""
+
+    @abstractmethod
+    def exhibits(self, batch: Batch) -> list[Exhibit]:
+        """What a person looks at, made from held-out examples. Called in eval mode, without gradients, seeded."""
+
+    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
+        """`n` new examples in the range of the data, with torch's current random state. Left out by what has no sampler."""
+        raise UsageError(f"{type(self).__name__} has no sampler")
+
+    def encode(self, batch: Batch) -> Batch:
+        """The batch as phase two trains on it. Left out by what is nobody's first phase."""
+        raise UsageError(f"{type(self).__name__} does not encode")
+
+    def decode(self, code: Tensor) -> Tensor:
+        """What `encode` made of x, back to the range of the data."""
+        raise UsageError(f"{type(self).__name__} does not decode")
+
+    def features(self, batch: Batch) -> Tensor:
+        """(B, D) description of the examples; left out by what cannot serve as judge."""
+        raise UsageError(f"{type(self).__name__} is no judge: it has no features")
+
+    def before_step(self, step: int) -> None:
+        """Sets what follows from the step alone (depth, fade, weights), never from what happened before."""
+
+    def after_step(self, step: int) -> None:
+        """Follows the new weights, as averages do."""
+
+    @classmethod
+    def can(cls, method: str) -> bool:
+        """Whether the class fills in the optional `method`."""
+        return inspect.getattr_static(cls, method) is not inspect.getattr_static(Model, method)

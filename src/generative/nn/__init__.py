@@ -1,0 +1,1 @@
+"""Layers by concept. They take plain numbers, never a block of params.yaml."""

@@ -1,0 +1,151 @@
+"""The typed catalogue: what a block of params.yaml may say.
+
+Nothing has a default: a value that is not in params.yaml does not exist, so that DVC's hash covers everything a result depends on.
+A kind of data or a model adds its own lines in a class `Params` beside its code, derived from `Source` or `Training`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from generative.errors import UsageError
+
+PARAMS_FILE = Path("params.yaml")
+SECTIONS = ("data", "encodings", "models")
+
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0, lt=10)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Widths = Annotated[list[Positive], Field(min_length=1)]
+
+
+class Block(BaseModel):
+    """One entry of the catalogue: flat, strict, complete and immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Source(Block):
+    """What every data set states. `source` names the file under src/generative/data that reads or draws it."""
+
+    source: str
+    seed: Annotated[int, Field(ge=0)]
+    validation: Annotated[int, Field(ge=0)]  # examples held back from training for the curves; never the test split
+
+
+class Encoding(Block):
+    """A data set made by passing another one through a trained model (`Model.encode`)."""
+
+    data: str
+    model: str
+    batch_size: Positive
+
+
+class Training(Block):
+    """What every model states. `model` names the file under src/generative/models that defines it."""
+
+    model: str
+    data: str
+    judge: str  # the classifier of the catalogue that measures samples; its own name where none is needed
+    seed: Annotated[int, Field(ge=0)]
+    steps: Positive
+    batch_size: Positive
+    accumulate: Positive  # batches whose gradients are averaged into one step
+    learning_rate: Rate
+    clip_norm: Weight  # largest norm of an objective's gradient; 0 leaves it alone
+    precision: Literal["float32", "bfloat16"]
+    threads: Positive  # of torch: part of the catalogue, because it changes the last bits of a sum
+    log_every: Positive  # steps a point of the curve averages over
+    checkpoint_every: Positive  # steps between checkpoints, each with held-out figures
+
+
+AnyBlock = TypeVar("AnyBlock", bound=Block)
+
+
+def read(path: Path = PARAMS_FILE) -> dict[str, dict[str, Any]]:
+    """The file's three sections as plain dictionaries, before any value is checked.
+
+    Raises:
+        UsageError: no such file, not YAML, or not a mapping of the three sections to blocks.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file here; run from the project's folder") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from None
+    except YAMLError as error:
+        raise UsageError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: expected the sections {', '.join(SECTIONS)}, got {type(content).__name__}")
+    for key in content:
+        if key not in SECTIONS:
+            raise UsageError(f"{path}: {key}: no such section{closest(str(key), SECTIONS)}")
+    for section in SECTIONS:
+        blocks = content.setdefault(section, {}) or {}
+        content[section] = blocks
+        if not isinstance(blocks, dict):
+            raise UsageError(f"{path}: {section}: expected named blocks, got {type(blocks).__name__}")
+        for name, block in blocks.items():
+            if not isinstance(name, str) or not name.replace("_", "").isalnum() or name != name.lower():
+                raise UsageError(f"{path}: {section}.{name}: a name is of lower-case letters, digits and _")
+            if not isinstance(block, dict):
+                raise UsageError(f"{path}: {section}.{name}: expected a block of keys, got {type(block).__name__}")
+    return content
+
+
+def block(content: Mapping[str, Mapping[str, Any]], section: str, name: str, path: Path = PARAMS_FILE) -> Any:
+    """One block as it stands in the file.
+
+    Raises:
+        UsageError: no such block, with the closest name that exists.
+    """
+    try:
+        return content[section][name]
+    except KeyError:
+        raise UsageError(f"{path}: {section}.{name}: no such entry{closest(name, content[section])}") from None
+
+
+def typed(params: type[AnyBlock], raw: Any, where: str) -> AnyBlock:
+    """The block as `params`.
+
+    Args:
+        where: file and keys that lead to the block, for the message.
+
+    Raises:
+        UsageError: the first key that is misspelt, missing, of a wrong type or out of range.
+    """
+    try:
+        return params.model_validate(raw)
+    except ValidationError as error:
+        raise UsageError(_explain(error, params, where)) from None
+
+
+def closest(name: str, names: Any) -> str:
+    """`; did you mean X?` where one of `names` is close, else what there is."""
+    near = difflib.get_close_matches(str(name), [str(n) for n in names], n=1)
+    if near:
+        return f"; did you mean {near[0]}?"
+    return f"; there are: {', '.join(map(str, names))}" if names else "; there are none"
+
+
+def _explain(error: ValidationError, params: type[Block], where: str) -> str:
+    # A misspelt key shows up as two errors, one extra and one missing: the extra one says more.
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    key = ".".join(str(part) for part in first["loc"])
+    where = f"{where}.{key}" if key else where
+    if first["type"] == "extra_forbidden":
+        return f"{where}: no such key{closest(key, params.model_fields)}"
+    if first["type"] == "missing":
+        return f"{where}: missing; nothing has a default"
+    message = first["msg"].replace("Input should be", "expected").replace("Value error, ", "")
+    return f"{where}: {message}, got {first['input']!r}"
