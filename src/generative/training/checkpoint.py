@@ -1,0 +1,151 @@
+"""What survives a process: the state of an unfinished training, and the folder of a finished model.
+
+A finished model is weights.safetensors beside model.json (the model's file, its parameters, the data set's `Info`); nothing in it can
+execute. The state of an unfinished training lives in data/work/<name>, which DVC does not know, because DVC deletes a stage's outputs
+before it runs the stage; it is valid for one fingerprint of parameters, data and code, and goes when the training is finished. It ends
+with a seal, a hash of fingerprint and content: what is damaged or of another training is never even parsed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from torch.optim import Optimizer
+from tqdm import tqdm
+
+import generative
+from generative import models
+from generative.data.store import Info
+from generative.errors import UsageError
+from generative.files import write_file
+from generative.models.model import Model
+from generative.params import Training, typed
+
+SOURCE = Path(generative.__file__).parent
+SEAL = 32  # bytes
+
+
+@dataclass(frozen=True)
+class Work:
+    """The folder of an unfinished training."""
+
+    folder: Path
+    fingerprint: str
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def save(self, step: int, model: nn.Module, optimizers: list[Optimizer], extra: dict[str, Any]) -> None:
+        state = {
+            "fingerprint": self.fingerprint,
+            "step": step,
+            "model": model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            "extra": extra,
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        buffer.write(self._seal(buffer.getbuffer()))
+        write_file(self.file, buffer.getvalue())
+
+    def restore(self, model: nn.Module, optimizers: list[Optimizer]) -> tuple[int, dict[str, Any]]:
+        """(steps done, what was saved beside them); (0, {}) where there is no state of this very training."""
+        content = self.file.read_bytes() if self.file.is_file() else b""
+        if content[-SEAL:] != self._seal(memoryview(content)[:-SEAL]):
+            return 0, {}  # the training starts anew and writes its own
+        state = torch.load(io.BytesIO(content), weights_only=True, map_location=next(model.parameters()).device)
+        model.load_state_dict(state["model"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        tqdm.write(f"{self.folder.name}: resumes at step {state['step']}")
+        return state["step"], state["extra"]
+
+    def _seal(self, content: memoryview) -> bytes:
+        digest = hashlib.sha256(self.fingerprint.encode())
+        digest.update(content)
+        return digest.digest()
+
+
+def fingerprint(params: Training, info: Info, world: int) -> str:
+    """sha256 over all that a training depends on: parameters, data, number of processes, the code of model, layers and loop."""
+    digest = hashlib.sha256(json.dumps([params.model_dump(), info.model_dump(), world, torch.__version__]).encode())
+    files = [SOURCE / "models" / f"{params.model}.py", *(SOURCE / "nn").rglob("*.py"), *(SOURCE / "training").glob("*.py")]
+    for path in sorted(files):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def save(folder: Path, model: nn.Module, params: Training, info: Info) -> None:
+    """Writes a finished model into an existing folder."""
+    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
+    write_file(folder / "weights.safetensors", safetensors.torch.save(tensors))
+    record = {"model": params.model, "params": params.model_dump(), "info": info.model_dump()}
+    write_file(folder / "model.json", json.dumps(record, indent=1) + "\n")
+
+
+def load(folder: str | Path, device: str | torch.device = "cpu") -> Any:
+    """A finished model from its folder, in eval mode: `generative.load("data/models/vae")`.
+
+    Returns:
+        The `Model`, with its block as `.params` and its data set's facts as `.info`.
+
+    Raises:
+        UsageError: the folder holds no model, a damaged one, or weights of another model or size.
+    """
+    folder = Path(folder)
+    params, kind, info = read_record(folder)
+    model: Model = kind(params, info)  # type: ignore[call-arg]
+    path = folder / "weights.safetensors"
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"{path}: not a whole file of weights: {error}; `dvc checkout` restores it") from None
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        details = textwrap.shorten(str(error), 400)
+        raise UsageError(f"{path}: expected the weights that {folder / 'model.json'} describes: {details}") from None
+    return model.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+
+def trained(name: str, params: Training, info: Info, device: str | torch.device) -> Any:
+    """The finished model of an entry, which must be the one that its block and its data describe now.
+
+    Raises:
+        UsageError: the folder holds the model of another block or of other data, besides the reasons of `load`.
+    """
+    folder = Path("data/models") / name
+    there, _, made_from = read_record(folder)
+    facts = there.model_dump() | made_from.model_dump()
+    for key, value in (params.model_dump() | info.model_dump()).items():
+        if facts.get(key) != value:
+            raise UsageError(
+                f"{folder / 'model.json'}: {key}: expected {value!r} as params.yaml and the data say now, got {facts.get(key)!r}; "
+                f"`dvc repro train@{name}` makes the model"
+            )
+    return load(folder, device)
+
+
+def read_record(folder: Path) -> tuple[Training, type[Model], Info]:
+    """What model.json says: the block, the class and the data set's facts."""
+    path = folder / "model.json"
+    try:
+        record = json.loads(path.read_text())
+        name, raw, info = record["model"], record["params"], record["info"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path}: not a model's record ({type(error).__name__}: {error}); `dvc repro train@{folder.name}` makes the model"
+        ) from None
+    typed_as, kind = models.find(name, f"{path}: model")
+    return typed(typed_as, raw, f"{path}: params"), kind, typed(Info, info, f"{path}: info")
