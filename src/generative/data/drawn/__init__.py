@@ -1,0 +1,1 @@
+"""Data sets that are drawn from a seed and need no network."""
