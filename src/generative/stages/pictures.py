@@ -1,0 +1,148 @@
+"""Draws exhibits as PNG files, the same bytes for the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import matplotlib.font_manager
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from generative.data.store import to_pixels
+from generative.models.exhibit import Exhibit, Heatmap, Histogram, Scatter, Sheet
+
+PAPER, INK, FAINT = (255, 255, 255), (38, 38, 46), (128, 128, 140)
+TILE = 56  # smallest side of a picture on a sheet, in pixels
+GAP = 4
+STYLE: Any = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#80808c",
+    "axes.labelcolor": "#26262e",
+    "text.color": "#26262e",
+    "xtick.color": "#80808c",
+    "ytick.color": "#80808c",
+}
+
+
+def draw(exhibit: Exhibit, path: Path, look: Callable[[Tensor], Tensor] = lambda x: x) -> None:
+    """Writes the exhibit as a PNG.
+
+    Args:
+        look: turns examples of the data set into images, where they are none.
+    """
+    if isinstance(exhibit, Sheet):
+        _sheet(exhibit, look).save(path, optimize=True)
+        return
+    plot = {Scatter: _scatter, Heatmap: _heatmap, Histogram: _histogram}[type(exhibit)]
+    with matplotlib.rc_context(STYLE):
+        figure = plot(exhibit)
+        # a version number in the file would change its hash without changing the picture
+        figure.savefig(path, dpi=110, bbox_inches="tight", facecolor="white", metadata={"Software": None})
+
+
+def _sheet(sheet: Sheet, look: Callable[[Tensor], Tensor]) -> Image.Image:
+    rows, columns = sheet.images.shape[:2]
+    pixels = to_pixels(look(sheet.images.flatten(0, 1))).cpu().numpy()
+    height, width = pixels.shape[2:]
+    zoom = max(1, -(-TILE // min(height, width))) if not sheet.titles else max(1, -(-(TILE + 24) // min(height, width)))
+    height, width = height * zoom, width * zoom
+    font, head = _font(12), 18 if sheet.titles else 0
+    left = max((int(font.getlength(title)) for title in sheet.rows), default=-12) + 12
+    size = (left + columns * (width + GAP) + GAP, rows * (height + head + GAP) + GAP)
+    canvas = Image.new("RGB", size, PAPER)
+    pen = ImageDraw.Draw(canvas)
+    for number, array in enumerate(pixels):
+        row, column = divmod(number, columns)
+        x, y = left + GAP + column * (width + GAP), GAP + row * (height + head + GAP) + head
+        canvas.paste(_tile(array).resize((width, height), Image.Resampling.NEAREST), (x, y))
+        if sheet.titles:
+            title = sheet.titles[row][column]
+            pen.text((x + width / 2, y - 2), _shortened(title, width, _font(11)), INK, _font(11), anchor="ms")
+        if column == 0 and sheet.rows:
+            pen.text((left - 6, y + height / 2), sheet.rows[row], INK, font, anchor="rm")
+    return canvas
+
+
+def _tile(array: NDArray[np.uint8]) -> Image.Image:
+    return Image.fromarray(array[0], "L").convert("RGB") if len(array) == 1 else Image.fromarray(array.transpose(1, 2, 0), "RGB")
+
+
+def _shortened(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(matplotlib.font_manager.findfont("DejaVu Sans"), size)
+
+
+def _colours(count: int) -> list[tuple[float, float, float, float]]:
+    wheel = matplotlib.colormaps["tab10" if count <= 10 else "hsv"]
+    return [wheel(i if count <= 10 else i / count) for i in range(count)]
+
+
+def _scatter(scatter: Scatter) -> Figure:
+    figure = Figure(figsize=(5.2 * len(scatter.panels), 5))
+    for axes, (title, points, labels) in zip(figure.subplots(1, len(scatter.panels), squeeze=False)[0], scatter.panels, strict=True):
+        _points(axes, points.cpu().numpy(), None if labels is None else labels.cpu().numpy(), scatter.classes)
+        axes.set_title(title)
+    return figure
+
+
+def _points(axes: Axes, points: NDArray[np.float32], labels: NDArray[np.int64] | None, classes: list[str]) -> None:
+    if labels is None:
+        axes.scatter(points[:, 0], points[:, 1], s=5, color="#26262e", alpha=0.6, linewidths=0)
+        return
+    from matplotlib.patheffects import withStroke
+
+    outline = [withStroke(linewidth=3, foreground="white")]
+    for label, (name, colour) in enumerate(zip(classes, _colours(len(classes)), strict=True)):
+        mine = points[labels == label]
+        if len(mine):
+            axes.scatter(mine[:, 0], mine[:, 1], s=9, color=colour, alpha=0.7, linewidths=0)
+            x, y = np.median(mine, axis=0)
+            axes.text(x, y, name, ha="center", va="center", fontsize=11, weight="bold", path_effects=outline)
+
+
+def _heatmap(heatmap: Heatmap) -> Figure:
+    rows, columns = heatmap.values.shape
+    figure = Figure(figsize=(1.6 + max(3.0, 0.26 * columns), 1.2 + max(3.0, 0.26 * rows)))
+    axes = figure.subplots()
+    image = axes.imshow(heatmap.values.float().cpu().numpy(), cmap="magma_r", aspect="equal")
+    axes.set_xticks(range(columns), heatmap.columns, rotation=90 if max(map(len, heatmap.columns)) > 2 else 0, fontsize=8)
+    axes.set_yticks(range(rows), heatmap.rows, fontsize=8)
+    axes.set_xlabel(heatmap.column_axis)
+    axes.set_ylabel(heatmap.row_axis)
+    figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
+    return figure
+
+
+def _histogram(histogram: Histogram) -> Figure:
+    columns = min(5, len(histogram.panels))
+    rows = -(-len(histogram.panels) // columns)
+    figure = Figure(figsize=(2.4 * columns, 1.9 * rows), layout="constrained")
+    cells = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes, (title, values) in zip(cells, histogram.panels, strict=False):
+        axes.hist(values.cpu().numpy(), bins=40, density=True, color="#5b8def")
+        if histogram.normal:
+            x = np.linspace(-4, 4, 200)
+            axes.plot(x, np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), color="#26262e", linewidth=1)
+        axes.set_title(title, fontsize=9)
+        axes.set_yticks([])
+    for axes in cells[len(histogram.panels) :]:
+        axes.set_axis_off()
+    return figure
