@@ -1,0 +1,17 @@
+"""Bring one model up to date: its data, its training, its figures and its samples."""
+
+if __name__ == "__main__":  # before Prefect is imported, so that --help answers at once
+    from flows.command import main
+
+    raise SystemExit(main("model", str(__doc__)))
+
+from prefect import flow
+
+from flows.catalogue import bring_up_to_date
+from tasks.dvc import cores
+
+
+@flow(name="model", flow_run_name="{name}")
+def model(name: str, workers: int | None = None) -> None:
+    """All stages of one model and what they need, with at most `workers` at once (the number of cores where none is given)."""
+    bring_up_to_date([name], workers or cores())
