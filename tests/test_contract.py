@@ -117,7 +117,7 @@ def test_a_resumed_training_equals_the_uninterrupted_one_bit_for_bit(name: str, 
 def test_figures_and_pictures_are_there(name: str, in_built: Path) -> None:
     figures = json.loads((in_built / "data/metrics" / name / "figures.json").read_text())
     assert isinstance(figures[figures["figure"]], float)
-    captions = json.loads((in_built / "data/samples" / name / "captions.json").read_text())
+    captions = json.loads((in_built / "data/samples" / f"{name}.json").read_text())
     assert captions
     for exhibit, caption in captions.items():
         assert (in_built / "data/samples" / name / f"{exhibit}.png").read_bytes().startswith(b"\x89PNG")

@@ -29,7 +29,15 @@ INFO = {
     "counts": {"train": 20000, "validation": 10, "test": 5}, "fingerprint": "f" * 64, "notes": [],
 }  # fmt: skip
 FIGURES = {"figure": "loss", "kl": 5.5, "loss": 120.349, "fid": 131.0, "fid_floor": 0.4, "compared": 5000, "judge": "mlp 01"}
-CURVE = "step,elbo/loss,elbo/kl,validation/loss\n20,300,9,\n40,200,8,210\n60,150,7,160\n"
+CURVE = """step,series,term,value
+20,elbo,loss,300
+20,elbo,kl,9
+40,elbo,loss,200
+40,elbo,kl,8
+40,validation,loss,210
+60,elbo,loss,150
+60,validation,loss,160
+"""
 
 
 class Page(HTMLParser):
@@ -81,7 +89,7 @@ def build_vae() -> None:
         models__NAME__model={"model": VAE["model"], "params": VAE, "info": INFO},
         metrics__NAME__figures=FIGURES,
         metrics__NAME__curve=CURVE,
-        samples__NAME__captions={"samples": "Drawn from the prior <here>.", "latent": "The plane.", "grid": "A grid."},
+        samples__NAME={"samples": "Drawn from the prior <here>.", "latent": "The plane.", "grid": "A grid."},
         runs__train__NAME={
             "seconds": 104.6,
             "device": "a CPU, 1 thread",
@@ -89,6 +97,7 @@ def build_vae() -> None:
             "when": "2026-01-02T03:04:05+00:00",
         },
     )
+    Path("data/samples/vae").mkdir()
     for exhibit, size in {"samples": (200, 50), "latent": (60, 60), "grid": (60, 60)}.items():
         Image.new("L", size).save(f"data/samples/vae/{exhibit}.png")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,11 @@ DATA = Split({"x": torch.arange(40.0).view(20, 2) / 40}, images=False)
 
 
 def block(**changes: Any) -> Training:
-    values = {"model": "toy", "data": "toy", "judge": "toy", "seed": 1, "steps": 6, "batch_size": 4, "accumulate": 1, "learning_rate": 0.1,
-              "clip_norm": 0.0, "precision": "float32", "threads": 1, "log_every": 1, "checkpoint_every": 3}  # fmt: skip
+    values = {
+        "model": "toy", "data": "toy", "judge": "toy", "seed": 1, "steps": 6, "batch_size": 4, "accumulate": 1,
+        "learning_rate": 0.1, "schedule": "constant", "clip_norm": 0.0, "precision": "float32", "threads": 1,
+        "log_every": 1, "checkpoint_every": 3,
+    }  # fmt: skip
     return Training.model_validate(values | changes)
 
 
@@ -188,12 +192,12 @@ def test_held_out_figures_count_each_example_once() -> None:
     assert figures["distance"] == pytest.approx(split.arrays["x"].square().sum(-1).mean().item(), rel=1e-6)
 
 
-def test_the_curve_leaves_out_what_was_not_measured(tmp_path: Path) -> None:
+def test_the_curve_has_a_line_for_each_value_that_was_measured(tmp_path: Path) -> None:
     lines = run(Duel(), block(steps=4, checkpoint_every=4), tmp_path).csv().splitlines()
-    assert lines[0] == "step,critic/gap,generator/fooled,validation/distance"
-    assert lines[1].startswith("1,")
-    assert lines[1].endswith(",,")
-    assert "" not in lines[4].split(",")
+    assert lines[0] == "step,series,term,value"
+    measured = [line.rsplit(",", 1)[0] for line in lines[1:]]
+    first = ["1,critic,gap", "2,critic,gap", "2,generator,fooled", "3,critic,gap"]
+    assert measured == [*first, "4,critic,gap", "4,generator,fooled", "4,validation,distance"]
 
 
 @pytest.mark.xdist_group("built")
@@ -222,3 +226,27 @@ def test_the_device_that_was_asked_for_must_be_there(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("GENERATIVE_DEVICE", "tpu")
     with pytest.raises(UsageError, match="GENERATIVE_DEVICE: expected cpu, or cuda"):
         device.place("float32", 1)
+
+
+def test_the_cosine_schedule_is_a_function_of_the_step_alone(tmp_path: Path) -> None:
+    class Moved(Mean):
+        """Its loss is linear, so each step moves it by the learning rate."""
+
+        def _loss(self, batch: Batch) -> Loss:
+            return self.centre.sum(), {"distance": self.centre.sum()}
+
+    whole, parts, again = Moved(), Moved(), Moved()
+    run(whole, block(schedule="cosine", steps=4, checkpoint_every=2), tmp_path / "whole")
+    assert whole.centre[0].item() == pytest.approx(-0.1 * (1 + 0.853553 + 0.5 + 0.146447), rel=1e-5)
+    with pytest.raises(RuntimeError):
+        descend(parts, block(schedule="cosine", steps=4, checkpoint_every=2), DATA, DATA, HERE, Work(tmp_path, "print"), stop_after(3))
+    run(again, block(schedule="cosine", steps=4, checkpoint_every=2), tmp_path)
+    assert torch.equal(again.centre, whole.centre)
+
+
+def stop_after(last: int) -> Callable[[int, dict[str, float]], None]:
+    def watch(step: int, row: dict[str, float]) -> None:
+        if step == last:
+            raise RuntimeError
+
+    return watch

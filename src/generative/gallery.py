@@ -155,7 +155,7 @@ def _note(message: str, command: str) -> str:
 
 def _samples(name: str) -> str:
     folder = DATA / "samples" / name
-    captions = read_json(folder / "captions.json")
+    captions = read_json(folder.with_suffix(".json"))
     pictures = [_picture(folder / f"{exhibit}.png") for exhibit in captions]
     sizes = [struct.unpack(">II", picture[16:24]) for picture in pictures]  # where a PNG states its size
     figures = []
@@ -170,7 +170,7 @@ def _samples(name: str) -> str:
 def _picture(path: Path) -> bytes:
     picture = path.read_bytes() if path.exists() else b""
     if not picture.startswith(b"\x89PNG"):
-        raise UsageError(f"{path}: no picture, though captions.json names it; `dvc checkout` restores it")
+        raise UsageError(f"{path}: no picture, though {path.parent}.json names it; `dvc checkout` restores it")
     return picture
 
 
@@ -193,7 +193,9 @@ def _curves(name: str) -> str:
     path = DATA / "metrics" / name / "curve.csv"
     if not path.exists():
         return ""
-    return f"<section><h4>Training</h4><div class=charts>{''.join(charts(pd.read_csv(path)))}</div></section>"
+    lines = pd.read_csv(path)
+    wide = lines.assign(name=lines.series + "/" + lines.term).pivot(index="step", columns="name", values="value").reset_index()
+    return f"<section><h4>Training</h4><div class=charts>{''.join(charts(wide))}</div></section>"
 
 
 def _figures(entry: Entry) -> str:

@@ -58,6 +58,7 @@ class Training(Block):
     batch_size: Positive
     accumulate: Positive  # batches whose gradients are averaged into one step
     learning_rate: Rate
+    schedule: Literal["constant", "cosine"]  # of the learning rate over the steps; cosine ends at 0
     clip_norm: Weight  # largest norm of an objective's gradient; 0 leaves it alone
     precision: Literal["float32", "bfloat16"]
     threads: Positive  # of torch: part of the catalogue, because it changes the last bits of a sum

@@ -51,7 +51,7 @@ def command_line(stage: Callable[[str], None], section: str) -> None:
     name = parser.parse_args().name
     if "DVC_STAGE" in os.environ:  # outside DVC the parent is a person's shell, which may go, as with nohup
         die_with_parent()
-        # A DVC that died before that line has left us to a process outside its group, which is ours too (torchrun gives its workers their own).
+        # A DVC that died before that line has left us to a process outside its group, which is ours too; torchrun's workers have their own.
         if os.getpgrp() not in (os.getpid(), os.getpgid(os.getppid())):
             sys.exit(f"{title} {name}: DVC is gone")
     sys.exit(guarded(lambda: stage(name), f"{title} {name}"))

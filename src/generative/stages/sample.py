@@ -16,7 +16,7 @@ EXAMPLES = 2000  # held-out examples that a model may show something about
 
 
 def sample(name: str) -> None:
-    """Lets a trained model show what it does: pictures in data/samples/NAME, with captions.json in the order to look at them."""
+    """Lets a trained model show what it does: pictures in data/samples/NAME, captions in NAME.json beside it."""
     import json
 
     import torch
@@ -41,8 +41,8 @@ def sample(name: str) -> None:
         with new_folder(Path("data/samples") / name) as folder:
             for exhibit in exhibits:
                 draw(exhibit, folder / f"{exhibit.name}.png", look)
-            captions = {exhibit.name: exhibit.caption for exhibit in exhibits}
-            write_file(folder / "captions.json", json.dumps(captions, indent=1) + "\n")
+        captions = {exhibit.name: exhibit.caption for exhibit in exhibits}
+        write_file(Path("data/samples") / f"{name}.json", json.dumps(captions, indent=1) + "\n")
         for exhibit in exhibits:
             record.run.image(exhibit.name, Path("data/samples") / name / f"{exhibit.name}.png", params.steps)
     print(f"sample {name}: {', '.join(captions)} in data/samples/{name}")

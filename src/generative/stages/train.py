@@ -68,6 +68,7 @@ def _picture(model: Model, info: Info, run: Run, path: Path, step: int) -> None:
         return
     import torch
 
+    from generative.files import naming
     from generative.models.exhibit import Sheet
     from generative.stages.pictures import draw
     from generative.training.device import seed
@@ -77,7 +78,8 @@ def _picture(model: Model, info: Info, run: Run, path: Path, step: int) -> None:
         seed(PICTURES)
         images = model.sample(PICTURES).unflatten(0, (2, PICTURES // 2))
     model.train()
-    draw(Sheet("samples", "", images), path)
+    with naming(path):
+        draw(Sheet("samples", "", images), path)
     run.image("samples", path, step)
 
 

@@ -56,13 +56,14 @@ class Curve:
         return {"rows": self.rows, "seconds": self.seconds}
 
     def csv(self) -> str:
-        """The rows as text; a figure that was not taken at a step is empty."""
-        columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        """The rows as text, a line each value: its step, its series (an objective, or validation), its term."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(columns)
+        writer.writerow(["step", "series", "term", "value"])
         for row in self.rows:
-            writer.writerow([int(row["step"]), *(f"{row[c]:.6g}" if c in row else "" for c in columns[1:])])
+            for name, value in row.items():
+                if name != "step":
+                    writer.writerow([int(row["step"]), *name.split("/", 1), f"{value:.6g}"])
         return text.getvalue()
 
     def _refuse_not_finite(self, checkpoint: Path) -> None:

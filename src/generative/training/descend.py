@@ -6,6 +6,7 @@ checkpoint equals the uninterrupted one bit for bit on a CPU, and no state of a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -78,12 +79,14 @@ def descend(
     place.put(model)
     objectives = model.objectives()
     optimizers = list({id(o.optimizer): o.optimizer for o in objectives}.values())
+    rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     done, saved = work.restore(model, optimizers)
     curve = Curve(place, saved)
     stream = Stream(train, params.batch_size, params.seed, place.rank, place.world)
     model.train()
     for step in range(done, params.steps):
         model.before_step(step)
+        _set_rates(optimizers, rates, params, step)
         for index, objective in enumerate(objectives):
             if (step + 1) % objective.every == 0:
                 _descend_once(model, params, place, objective, index, step, stream, curve)
@@ -115,6 +118,14 @@ def _descend_once(
             clip_grad_norm_([p for group in objective.optimizer.param_groups for p in group["params"]], params.clip_norm)
         objective.optimizer.step()
         objective.optimizer.zero_grad(set_to_none=True)
+
+
+def _set_rates(optimizers: list[Optimizer], rates: list[list[float]], params: Training, step: int) -> None:
+    """The learning rates of a step: a function of the step alone (cosine: Loshchilov and Hutter 2017, eq. 5, without restarts)."""
+    share = 1.0 if params.schedule == "constant" else (1 + math.cos(math.pi * step / params.steps)) / 2
+    for optimizer, initial in zip(optimizers, rates, strict=True):
+        for group, rate in zip(optimizer.param_groups, initial, strict=True):
+            group["lr"] = rate * share
 
 
 def held_out(model: Model, split: Split, place: Place, params: Training, step: int) -> dict[str, float]:

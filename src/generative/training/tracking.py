@@ -168,7 +168,7 @@ def revision() -> str:
         same = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", ".", *written], check=False, capture_output=True)
     except FileNotFoundError:
         return "none"
-    return head.stdout.strip() + ("-dirty" if same.returncode else "")
+    return head.stdout.strip()[:12] + ("-dirty" if same.returncode else "")
 
 
 def execution(stage: str) -> dict[str, str]:
