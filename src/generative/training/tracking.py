@@ -159,8 +159,11 @@ def status(error: BaseException | None) -> str:
 
 
 def revision() -> str:
-    """The commit checked out, with "-dirty" where tracked files differ from it - but for what the pipeline itself writes."""
-    written = [":(exclude)dvc.lock", ":(exclude)data", ":(exclude)results"]
+    """The commit checked out, with "-dirty" where tracked files differ from it - but for what the pipeline itself writes.
+
+    params.yaml is left out too: a scale put over it is no change of code, and every run records its parameters.
+    """
+    written = [f":(exclude){path}" for path in ("params.yaml", "dvc.lock", "data", "results")]
     try:
         head = subprocess.run(["git", "rev-parse", "--verify", "HEAD"], check=False, capture_output=True, text=True)
         if head.returncode:
