@@ -122,12 +122,14 @@ def test_a_dvc_is_known_by_its_command_line(line: str, verb: str) -> None:
 def test_a_revision_is_dirty_by_hand_only(spool: Path) -> None:
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
     Path("params.yaml").write_text("a: 1")
+    Path("code.py").write_text("")
     Path("dvc.lock").write_text("")
-    for command in (["init", "-q"], ["add", "params.yaml", "dvc.lock"], ["commit", "-qm", "first"]):
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
         subprocess.run([*git, *command], check=True)
     clean = revision()
-    assert len(clean) == 40
+    assert len(clean) == 12
     Path("dvc.lock").write_text("written by the pipeline")
+    Path("params.yaml").write_text("a: 2")  # a scale
     assert revision() == clean
-    Path("params.yaml").write_text("a: 2")
+    Path("code.py").write_text("changed")
     assert revision() == f"{clean}-dirty"

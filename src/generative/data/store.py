@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +100,8 @@ class Dataset:
                 f"{self.folder / name / 'x.npy'}: expected examples of shape {self.info.shape} as info.json says, "
                 f"got {list(arrays['x'].shape[1:])}"
             )
+        if self.info.kind == "images" and arrays["x"].dtype != torch.uint8:
+            raise UsageError(f"{self.folder / name / 'x.npy'}: expected images of type uint8, got {arrays['x'].dtype}")
         return Split(arrays, self.info.kind == "images")
 
 
@@ -168,6 +172,15 @@ def hold_back(arrays: Arrays, count: int, seed: int) -> tuple[dict[str, NDArray[
     held = np.zeros(total, dtype=bool)
     held[np.random.default_rng(seed).permutation(total)[:count]] = True
     return {k: a[~held] for k, a in arrays.items()}, {k: a[held] for k, a in arrays.items()}
+
+
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a file that a download stage drew. Raises: UsageError: it is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UsageError(f"{path}: not a whole file of arrays: {error}; `dvc repro download@{path.parent.name}` makes it") from None
 
 
 def _load(path: Path) -> NDArray[Any]:

@@ -22,6 +22,7 @@ class Curve:
         self.place = place
         self.rows: list[dict[str, float]] = saved.get("rows", [])
         self.seconds_before: float = saved.get("seconds", 0.0)
+        self.saved_at = int(self.rows[-1]["step"]) if self.rows else 0
         self.start = time.monotonic()
         self.window: dict[str, list[Tensor]] = {}
         self.losses: list[tuple[int, str, Tensor]] = []
@@ -53,6 +54,8 @@ class Curve:
         return row
 
     def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the curve."""
+        self.saved_at = int(self.rows[-1]["step"])
         return {"rows": self.rows, "seconds": self.seconds}
 
     def csv(self) -> str:
@@ -70,12 +73,8 @@ class Curve:
         finite = torch.isfinite(torch.stack([loss.float() for _, _, loss in self.losses])).tolist()
         for (step, objective, loss), good in zip(self.losses, finite, strict=True):
             if not good:
-                last = self._last_checkpoint(checkpoint)
+                last = f"the last good checkpoint is {checkpoint}, step {self.saved_at}" if self.saved_at else "no checkpoint yet"
                 raise UsageError(
                     f"step {step}: objective {objective}: the loss is {loss.item()}; {last}; "
                     "try a lower learning_rate, a clip_norm above 0, or precision: float32"
                 )
-
-    def _last_checkpoint(self, checkpoint: Path) -> str:
-        steps = [int(row["step"]) for row in self.rows if any(name.startswith("validation/") for name in row)]
-        return f"the last good checkpoint is {checkpoint}, step {steps[-1]}" if checkpoint.exists() and steps else "no checkpoint yet"

@@ -21,14 +21,14 @@ class Progress:
         self.last, self.began, self.first = 0.0, time.monotonic(), -1
 
     def __enter__(self) -> Progress:
-        if sys.stderr.isatty():
-            self.bar = tqdm(total=self.steps, desc=self.name, unit="step", dynamic_ncols=True)
         return self
 
     def __call__(self, step: int, row: dict[str, float]) -> None:
         now = time.monotonic()
         if self.first < 0:  # a resumed training did not do the earlier steps now
             self.first, self.began = step, now
+            if sys.stderr.isatty():
+                self.bar = tqdm(total=self.steps, initial=step, desc=self.name, unit="step", dynamic_ncols=True)
         speed = (step - self.first) * self.batch / max(now - self.began, 1e-9)
         terms = "  ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "step")
         if self.bar is not None:

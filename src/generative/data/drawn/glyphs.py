@@ -102,7 +102,7 @@ def download(params: Params, name: str, folder: Path) -> None:
 
 def preprocess(params: Params, name: str, raw: Path, folder: Path) -> store.Info:
     """The drawn splits in the store's format."""
-    splits = {split: dict(np.load(raw / f"{split}.npz", allow_pickle=False)) for split in store.SPLITS}
+    splits = {split: store.read_npz(raw / f"{split}.npz") for split in store.SPLITS}
     return store.write_dataset(
         folder,
         splits,

@@ -28,8 +28,8 @@ def download(params: Params, name: str, folder: Path) -> None:
 
 def preprocess(params: Params, name: str, raw: Path, folder: Path) -> store.Info:
     """The points, each axis shifted and scaled to mean 0 and standard deviation 1 over the training split."""
-    with np.load(raw / "moons.npz", allow_pickle=False) as drawn:
-        points, moons = drawn["x"], drawn["y"]
+    drawn = store.read_npz(raw / "moons.npz")
+    points, moons = drawn["x"], drawn["y"]
     mean, deviation = points[: params.train].mean(axis=0), points[: params.train].std(axis=0)
     points = (points - mean) / deviation
     bounds = np.cumsum([params.train, params.validation])
