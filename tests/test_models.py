@@ -14,6 +14,7 @@ from generative import models
 from generative.data.store import Info
 from generative.errors import UsageError
 from generative.models.autoencoders.vae import VAE, kl_to_standard_normal
+from generative.models.exhibit import Scatter
 from generative.models.model import Model
 from generative.nn.convolution import Downward, Spread, ToPixels, Upward, grid
 from generative.params import typed
@@ -126,3 +127,12 @@ def test_the_quick_layers_equal_torchs_own(ours: nn.Module, torchs: nn.Module, s
     assert torch.allclose(x.grad, again.grad, atol=1e-4)  # type: ignore[arg-type]
     for mine, theirs in zip(ours.parameters(), torchs.parameters(), strict=True):
         assert torch.allclose(mine.grad, theirs.grad, atol=1e-3)  # type: ignore[arg-type]
+
+
+def test_a_classifier_of_points_shows_them_in_the_plane() -> None:
+    model = published("mlp", [2])
+    model.info = info([2], classes=2, kind="points")  # type: ignore[assignment]
+    with torch.no_grad():
+        (shown,) = model.exhibits({"x": torch.randn(20, 2), "y": torch.zeros(20, dtype=torch.int64)})
+    assert isinstance(shown, Scatter)
+    assert [title for title, _, _ in shown.panels] == ["true", "predicted"]

@@ -194,5 +194,5 @@ def test_cifar_says_when_the_archive_is_broken(tmp_path: Path) -> None:
     write_cifar(tmp_path / "raw")
     path = tmp_path / "raw" / "c.tar.gz"
     path.write_bytes(path.read_bytes()[:20_000])
-    with pytest.raises(UsageError, match=r"c\.tar\.gz: expected a whole tar archive"):
+    with pytest.raises(UsageError, match=r"c\.tar\.gz: expected a whole gzip file"):
         build(cifar, CIFAR, tmp_path, download=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from generative import data, models, params
 from generative.errors import UsageError
-from generative.params import PARAMS_FILE, Encoding, Source, Training, closest
+from generative.params import PARAMS_FILE, Encoding, Source, Training, closest, shown
 
 if TYPE_CHECKING:
     from generative.models.model import Model
@@ -35,8 +35,9 @@ class Catalogue:
 
     def encoding(self, name: str) -> Encoding:
         where = f"{self.path}: encodings.{name}"
-        encoding = params.typed(Encoding, self.raw("encodings", name), where)
+        encoding = self._encoding(name)
         self._exists(f"{where}.data", encoding.data, "data", "encodings")
+        self._check_origin(name, encoding.data)
         self._exists(f"{where}.model", encoding.model, "models")
         _, kind = self.model(encoding.model)
         if not kind.can("encode"):
@@ -58,17 +59,29 @@ class Catalogue:
         """Raises: UsageError: the first fault of any block."""
         for name in self.content["data"]:
             self.source(name)
-        for name in self.content["encodings"]:
-            if name in self.content["data"]:
+            if name in self.content["encodings"]:
                 raise UsageError(f"{self.path}: encodings.{name}: a data set has this name already")
+        for name in self.content["encodings"]:
             self.encoding(name)
         for name in self.content["models"]:
             self.model(name)
 
+    def _encoding(self, name: str) -> Encoding:
+        return params.typed(Encoding, self.raw("encodings", name), f"{self.path}: encodings.{name}")
+
+    def _check_origin(self, name: str, data: str) -> None:
+        """Follows an encoding from data set to data set, which must end at one that is no encoding."""
+        chain = [name]
+        while data in self.content["encodings"]:
+            if data in chain:
+                raise UsageError(f"{self.path}: encodings.{name}.data: made of itself: {' from '.join([*chain, data])}")
+            chain.append(data)
+            data = self._encoding(data).data
+
     def _exists(self, where: str, name: str, *sections: str) -> None:
         there = [entry for section in sections for entry in self.content[section]]
         if name not in there:
-            raise UsageError(f"{where}: no {name!r} in {' or '.join(sections)}{closest(name, there)}")
+            raise UsageError(f"{where}: no {shown(name, plain=False)} in {' or '.join(sections)}{closest(name, there)}")
 
     def _check_judge(self, name: str, block: Training) -> None:
         if block.judge == name:
@@ -77,7 +90,7 @@ class Catalogue:
         self._exists(where, block.judge, "models")
         judge = self.raw("models", block.judge)
         if judge.get("data") != block.data:
-            raise UsageError(f"{where}: {block.judge} knows {judge.get('data')}, but {name} is trained on {block.data}")
+            raise UsageError(f"{where}: {block.judge} knows {shown(judge.get('data'))}, but {name} is trained on {block.data}")
         at = f"{self.path}: models.{block.judge}"
         _, kind = models.find(_named_file(judge, "model", at), f"{at}.model")
         if not kind.can("features"):
@@ -87,4 +100,6 @@ class Catalogue:
 def _named_file(raw: dict[str, Any], key: str, where: str) -> str:
     if key not in raw:
         raise UsageError(f"{where}.{key}: missing; nothing has a default")
-    return str(raw[key])
+    if not isinstance(raw[key], str):
+        raise UsageError(f"{where}.{key}: expected the name of a file, got {shown(raw[key])}")
+    return raw[key]

@@ -84,14 +84,17 @@ def read_json(path: Path) -> dict[str, Any]:
     """The file's content; empty where there is no such file.
 
     Raises:
-        UsageError: the file is no JSON.
+        UsageError: the file is no JSON, or something else than names with values.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not JSON: {error}; `dvc checkout` restores it") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: expected names with values, got {type(content).__name__}; `dvc checkout` restores it")
+    return content
 
 
 def _rows(name: str, block: dict[str, Any], figures: dict[str, Any]) -> list[dict[str, str]]:

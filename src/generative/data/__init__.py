@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from generative.errors import UsageError
-from generative.params import closest
+from generative.params import closest, shown
 
 FOLDER = Path(__file__).parent
 
@@ -26,5 +26,5 @@ def find(source: str, where: str) -> ModuleType:
     """
     known = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.glob("*/[a-z]*.py"))
     if source not in known:
-        raise UsageError(f"{where}: no source {source!r} in src/generative/data{closest(source, known)}")
+        raise UsageError(f"{where}: no source {shown(source, plain=False)} in src/generative/data{closest(source, known)}")
     return importlib.import_module(f"generative.data.{source.replace('/', '.')}")

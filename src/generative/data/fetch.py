@@ -31,7 +31,7 @@ ATTEMPTS = 5  # connections to one source, each going on where the last one brok
 CHUNK = 1 << 18
 QUIET = 10.0  # seconds between plain lines of progress
 
-FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=200)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Url = Annotated[str, Field(pattern=r"^https?://")]
 Urls = Annotated[list[Url], Field(min_length=1)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +21,10 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
 
 # What Pillow and its decoders raise on files that are broken, cut short, of no known format or absurdly large.
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError)
+UNREADABLE = (
+    OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, AttributeError, AssertionError, RuntimeError,
+    MemoryError, struct.error, zlib.error,
+)  # fmt: skip
 
 
 class UnreadableError(Exception):
@@ -78,7 +83,8 @@ def decode(path: Path, channels: int) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 image.load()
-                return _flat(ImageOps.exif_transpose(image)).convert("L" if channels == 1 else "RGB")
+                ImageOps.exif_transpose(image, in_place=True)
+                return _flat(image).convert("L" if channels == 1 else "RGB")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableError(f"more than the {Image.MAX_IMAGE_PIXELS:,} pixels that are safe to open") from None
     except Image.UnidentifiedImageError:
@@ -91,11 +97,11 @@ def _flat(image: Image.Image) -> Image.Image:
     """8 bits a channel and no transparency."""
     if image.mode.startswith("I"):  # 16 bits, which Pillow would clip at 255 instead of scaling
         wide: NDArray[Any] = np.asarray(image)
-        return Image.fromarray((wide.astype(np.int64) // 257).clip(0, 255).astype(np.uint8))
+        return Image.fromarray((wide // 257).clip(0, 255).astype(np.uint8))
     if image.mode == "F":
         raise ValueError("floating-point pixels, of which nobody knows the white")
     if not image.has_transparency_data:
         return image
-    visible = image.convert("RGBA")
+    visible = image if image.mode == "RGBA" else image.convert("RGBA")
     white = Image.new("RGBA", visible.size, "white")
     return Image.alpha_composite(white, visible)

@@ -16,20 +16,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field, field_validator
 from torch import Tensor
 
+from generative.data.packed import UNREADABLE
 from generative.errors import UsageError
-from generative.params import Block, typed
+from generative.params import Block, Positive, typed
 
 if TYPE_CHECKING:
     Batch = dict[str, Tensor]
@@ -37,6 +37,8 @@ else:
     Batch = dict
 
 SPLITS = ("train", "validation", "test")
+TYPES = {"images": "uint8", "points": "float32", "codes": "float32", "tokens": "int64"}  # of x, by `Info.kind`
+OTHERS = {"y": "int64", "attributes": "float32", "mask": "bool"}
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -45,13 +47,20 @@ class Info(Block):
 
     name: str
     kind: Literal["images", "points", "codes", "tokens"]
-    shape: list[int]  # of one x: (C, H, W), (D,) or (T,)
+    shape: Annotated[list[Positive], Field(min_length=1)]  # of one x: (C, H, W), (D,) or (T,)
     classes: list[str]  # empty where there are no labels
     attributes: list[str]
     values: dict[str, list[str]]  # the names of an attribute's values, where it is a choice
-    counts: dict[str, int]  # examples a split
+    counts: dict[str, Annotated[int, Field(ge=0)]]  # examples a split
     fingerprint: str  # sha256 over the arrays: the data hash that runs record
     notes: list[str]  # what preprocessing skipped or changed, for the person
+
+    @field_validator("counts")
+    @classmethod
+    def _complete(cls, counts: dict[str, int]) -> dict[str, int]:
+        if set(counts) != set(SPLITS):
+            raise ValueError(f"expected a number for each of {', '.join(SPLITS)}")
+        return counts
 
 
 @dataclass(frozen=True)
@@ -87,12 +96,10 @@ class Dataset:
     info: Info
 
     def split(self, name: str) -> Split:
-        """Raises: UsageError: an array is missing, truncated or of another length than info.json says."""
+        """Raises: UsageError: an array is missing, truncated, or of another type or length than info.json says."""
         arrays: dict[str, Tensor] = {}
         for path in sorted((self.folder / name).glob("*.npy")):
-            arrays[path.stem] = torch.from_numpy(_load(path))
-            if len(arrays[path.stem]) != self.info.counts[name]:
-                raise UsageError(f"{path}: expected {self.info.counts[name]} examples as info.json says, got {len(arrays[path.stem])}")
+            arrays[path.stem] = torch.from_numpy(self._load(path, self.info.counts[name]))
         if "x" not in arrays:
             raise UsageError(f"{self.folder / name / 'x.npy'}: missing; `dvc repro preprocess@{self.info.name}` makes it")
         if list(arrays["x"].shape[1:]) != self.info.shape:
@@ -100,9 +107,18 @@ class Dataset:
                 f"{self.folder / name / 'x.npy'}: expected examples of shape {self.info.shape} as info.json says, "
                 f"got {list(arrays['x'].shape[1:])}"
             )
-        if self.info.kind == "images" and arrays["x"].dtype != torch.uint8:
-            raise UsageError(f"{self.folder / name / 'x.npy'}: expected images of type uint8, got {arrays['x'].dtype}")
         return Split(arrays, self.info.kind == "images")
+
+    def _load(self, path: Path, count: int) -> NDArray[Any]:
+        array, key = _mapped(path), path.stem
+        expected = TYPES[self.info.kind] if key == "x" else OTHERS.get(key, str(array.dtype))
+        if str(array.dtype) != expected or array.dtype.kind not in "buif":
+            raise UsageError(f"{path}: expected {self.info.kind if key == 'x' else key} of type {expected}, got {array.dtype}")
+        if array.ndim == 0 or len(array) != count:
+            raise UsageError(f"{path}: expected {count} examples as info.json says, got {len(array) if array.ndim else 'one number'}")
+        if key == "y" and (array.ndim != 1 or (count and not 0 <= array.min() <= array.max() < len(self.info.classes))):
+            raise UsageError(f"{path}: expected a label an example, from 0 to {len(self.info.classes) - 1}, as info.json says")
+        return array
 
 
 def to_unit(pixels: Tensor) -> Tensor:
@@ -120,7 +136,7 @@ def open_dataset(folder: str | Path) -> Dataset:
     folder = Path(folder)
     try:
         raw = json.loads((folder / "info.json").read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{folder / 'info.json'}: not a data set: {error}; `dvc repro` makes it, `dvc pull` fetches it") from None
     return Dataset(folder, typed(Info, raw, str(folder / "info.json")))
 
@@ -174,19 +190,19 @@ def hold_back(arrays: Arrays, count: int, seed: int) -> tuple[dict[str, NDArray[
     return {k: a[~held] for k, a in arrays.items()}, {k: a[held] for k, a in arrays.items()}
 
 
-def read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file that a download stage drew. Raises: UsageError: it is missing or damaged."""
+def read_npz(path: Path, *names: str) -> dict[str, NDArray[Any]]:
+    """The arrays of these names in a file that a download stage drew. Raises: UsageError: it is missing or damaged, or lacks one."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            return {name: arrays[name] for name in names}
+    except UNREADABLE as error:
         raise UsageError(f"{path}: not a whole file of arrays: {error}; `dvc repro download@{path.parent.name}` makes it") from None
 
 
-def _load(path: Path) -> NDArray[Any]:
+def _mapped(path: Path) -> NDArray[Any]:
     try:
         # copy-on-write: pages come from the file as they are needed, and torch may hold the array without a warning
         return np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except UNREADABLE as error:
         size = path.stat().st_size if path.exists() else 0
         raise UsageError(f"{path}: not a whole array ({size} bytes): {error}; `dvc checkout` restores it") from None

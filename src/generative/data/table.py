@@ -7,7 +7,7 @@ txt: a line with the number of rows, a line with the column names but for the fi
 from __future__ import annotations
 
 import csv
-import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from generative.errors import UsageError
 
 KEY = "image_id"
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,11 @@ def read_table(path: Path) -> Table:
         lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: expected a table in UTF-8 text, got: {error}") from None
-    first = 2 if lines and lines[0].strip().isdigit() else 1
-    content = [line.split() for line in lines[1:]] if first == 2 else list(csv.reader(lines))
+    first = 2 if lines and re.fullmatch(r"[0-9]{1,18}", lines[0].strip()) else 1
+    try:
+        content = [line.split() for line in lines[1:]] if first == 2 else list(csv.reader(lines))
+    except csv.Error as error:
+        raise UsageError(f"{path}: expected a table of comma-separated values, got: {error}") from None
     if len(content) < 2:
         raise UsageError(f"{path}: expected a line of column names and rows below it, got {len(content)} lines")
     head, body = [KEY, *content[0]] if first == 2 else content[0], content[1:]
@@ -83,6 +87,6 @@ def _table(path: Path, head: list[str], body: list[list[str]]) -> Table:
 
 def _is_numeric(cells: tuple[str, ...]) -> bool:
     try:
-        return all(math.isfinite(float(cell)) for cell in cells if cell) and any(cells)
+        return all(abs(float(cell)) <= LARGEST for cell in cells if cell) and any(cells)
     except ValueError:
         return False

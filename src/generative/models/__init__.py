@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generative.errors import UsageError
-from generative.params import Training, closest
+from generative.params import Training, closest, shown
 
 if TYPE_CHECKING:
     from generative.models.model import Model
@@ -26,7 +26,7 @@ def find(model: str, where: str) -> tuple[type[Training], type[Model]]:
     """
     known = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.glob("*/[a-z]*.py"))
     if model not in known:
-        raise UsageError(f"{where}: no model {model!r} in src/generative/models{closest(model, known)}")
+        raise UsageError(f"{where}: no model {shown(model, plain=False)} in src/generative/models{closest(model, known)}")
     module = importlib.import_module(f"generative.models.{model.replace('/', '.')}")
     from generative.models.model import Model
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from generative.data.store import Batch, Info
 from generative.errors import UsageError
-from generative.models.exhibit import Exhibit, Heatmap, Sheet
+from generative.models.exhibit import Exhibit, Heatmap, Scatter, Sheet
 from generative.models.model import Loss
 
 ROWS, COLUMNS = 4, 10
@@ -34,6 +34,9 @@ def accuracy(logits: Tensor, y: Tensor) -> Tensor:
 def exhibits(logits: Tensor, batch: Batch, info: Info) -> list[Exhibit]:
     """Predictions beside the labels, the mistakes, and which class is taken for which."""
     predicted, y = logits.argmax(-1), batch["y"]
+    if info.kind == "points":
+        caption = "Held-out points with their true class, and with the predicted one."
+        return [Scatter("predictions", caption, [("true", batch["x"], y), ("predicted", batch["x"], predicted)], info.classes)]
     wrong = (predicted != y).nonzero().flatten()
     shown: list[Exhibit] = [
         _sheet("predictions", "Held-out examples with the predicted class, and the true one in brackets where it differs.",

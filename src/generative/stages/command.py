@@ -64,6 +64,9 @@ def guarded(work: Callable[[], None], title: str) -> int:
     except UsageError as error:
         print(f"{title}: {error}", file=sys.stderr)
         return 1
+    except MemoryError as error:
+        print(f"{title}: more memory than there is: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
         if error.errno not in ADVICE:
             raise

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import matplotlib.font_manager
+import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ def draw(exhibit: Exhibit, path: Path, look: Callable[[Tensor], Tensor] = lambda
         _sheet(exhibit, look).save(path, optimize=True)
         return
     plot = {Scatter: _scatter, Heatmap: _heatmap, Histogram: _histogram}[type(exhibit)]
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.style.context(STYLE, after_reset=True):  # a person's own settings must not change the picture
         figure = plot(exhibit)
         # a version number in the file would change its hash without changing the picture
         figure.savefig(path, dpi=110, bbox_inches="tight", facecolor="white", metadata={"Software": None})
@@ -87,7 +87,9 @@ def _shortened(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(matplotlib.font_manager.findfont("DejaVu Sans"), size)
+    # The basic layout draws the same everywhere; the other one depends on a library that may be there or not.
+    path = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
+    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def _colours(count: int) -> list[tuple[float, float, float, float]]:

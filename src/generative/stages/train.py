@@ -34,7 +34,7 @@ def train(name: str) -> None:
     dataset = open_dataset(Path("data/processed") / params.data)
     place = device.place(params.precision, threads)
     device.seed(params.seed)
-    model = kind(params, dataset.info)  # type: ignore[call-arg]
+    model = checkpoint.build(kind, params, dataset.info)
     work = checkpoint.Work(Path("data/work") / name, checkpoint.fingerprint(params, dataset.info, place.world))
     train_split, validation = (dataset.split(split).to(place.device) for split in ("train", "validation"))
     if not place.first:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,33 @@ def save(folder: Path, model: nn.Module, params: Training, info: Info) -> None:
     write_file(folder / "model.json", json.dumps(record, indent=1) + "\n")
 
 
+def build(kind: type[Model], params: Training, info: Info) -> Model:
+    """A fresh model, with the weights that torch's random state gives it.
+
+    Raises:
+        UsageError: its weights alone are more than this machine's memory; nothing of that size is asked for.
+    """
+    import psutil
+
+    there = psutil.virtual_memory().total
+    try:
+        size = sum(value.nbytes for value in outline(kind, params, info).state_dict().values())
+    except RuntimeError as error:
+        if "overflowed" not in str(error):
+            raise
+        size = math.inf
+    if size > there:
+        expected = f"expected sizes whose weights fit into {there / 1e9:,.0f} GB of memory"
+        raise UsageError(f"{params.model}: {expected}, got {size / 1e9:,.0f} GB")
+    return kind(params, info)  # type: ignore[call-arg]
+
+
+def outline(kind: type[Model], params: Training, info: Info) -> Model:
+    """The model without its numbers: it knows the sizes of its weights and takes no memory."""
+    with torch.device("meta"):
+        return kind(params, info)  # type: ignore[call-arg]
+
+
 def load(folder: str | Path, device: str | torch.device = "cpu") -> Any:
     """A finished model from its folder, in eval mode: `generative.load("data/models/vae")`.
 
@@ -105,17 +133,18 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Any:
     """
     folder = Path(folder)
     params, kind, info = read_record(folder)
-    model: Model = kind(params, info)  # type: ignore[call-arg]
     path = folder / "weights.safetensors"
     try:
         tensors = safetensors.torch.load_file(path)
     except (OSError, SafetensorError) as error:
         raise UsageError(f"{path}: not a whole file of weights: {error}; `dvc checkout` restores it") from None
     try:
-        model.load_state_dict(tensors)
+        outline(kind, params, info).load_state_dict(tensors, assign=True)  # before anything as large as a damaged record may say is made
     except RuntimeError as error:
         details = textwrap.shorten(str(error), 400)
         raise UsageError(f"{path}: expected the weights that {folder / 'model.json'} describes: {details}") from None
+    model: Model = kind(params, info)  # type: ignore[call-arg]
+    model.load_state_dict(tensors)
     return model.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
@@ -143,7 +172,7 @@ def read_record(folder: Path) -> tuple[Training, type[Model], Info]:
     try:
         record = json.loads(path.read_text())
         name, raw, info = record["model"], record["params"], record["info"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(
             f"{path}: not a model's record ({type(error).__name__}: {error}); `dvc repro train@{folder.name}` makes the model"
         ) from None

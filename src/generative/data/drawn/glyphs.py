@@ -33,7 +33,7 @@ WIDEST = 0.84  # a character may be this fraction of the image wide; M and W shr
 
 
 class Params(Source):
-    size: Annotated[int, Field(ge=8)]  # height and width in pixels
+    size: Annotated[int, Field(ge=8, le=4096)]  # height and width in pixels
     characters: str  # the classes, in order
     slant: Annotated[float, Field(ge=0, le=45)]  # degrees at most
     rotation: Annotated[float, Field(ge=0, le=45)]  # degrees at most
@@ -96,13 +96,12 @@ def download(params: Params, name: str, folder: Path) -> None:
     tiles = [[_tile(face, character) for character in params.characters] for face in FACES]
     for number, split in enumerate(store.SPLITS):
         random = np.random.default_rng([params.seed, number])
-        arrays = _draw(params, tiles, getattr(params, split), random)
-        np.savez(folder / f"{split}.npz", allow_pickle=False, **arrays)
+        np.savez(folder / f"{split}.npz", allow_pickle=False, **_draw(params, tiles, getattr(params, split), random))
 
 
 def preprocess(params: Params, name: str, raw: Path, folder: Path) -> store.Info:
     """The drawn splits in the store's format."""
-    splits = {split: store.read_npz(raw / f"{split}.npz") for split in store.SPLITS}
+    splits = {split: store.read_npz(raw / f"{split}.npz", "x", "y", "attributes") for split in store.SPLITS}
     return store.write_dataset(
         folder,
         splits,

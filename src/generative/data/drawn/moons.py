@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from generative.data import store
 from generative.params import Positive, Source, Weight
@@ -12,7 +14,7 @@ from generative.params import Positive, Source, Weight
 
 class Params(Source):
     noise: Weight  # standard deviation of the points about their moon, whose radius is 1
-    train: Positive
+    train: Annotated[Positive, Field(ge=2)]  # one point has no standard deviation
     test: Positive
 
 
@@ -28,7 +30,7 @@ def download(params: Params, name: str, folder: Path) -> None:
 
 def preprocess(params: Params, name: str, raw: Path, folder: Path) -> store.Info:
     """The points, each axis shifted and scaled to mean 0 and standard deviation 1 over the training split."""
-    drawn = store.read_npz(raw / "moons.npz")
+    drawn = store.read_npz(raw / "moons.npz", "x", "y")
     points, moons = drawn["x"], drawn["y"]
     mean, deviation = points[: params.train].mean(axis=0), points[: params.train].std(axis=0)
     points = (points - mean) / deviation

@@ -36,14 +36,14 @@ class Params(Source):
 
 def download(params: Params, name: str, folder: Path) -> None:
     """Copies the pictures and the table as they are, with a manifest of their sha256."""
-    where, source = f"{PARAMS_FILE}: data.{name}", Path(params.path).expanduser()
+    where, source = f"{PARAMS_FILE}: data.{name}", _home(params.path)
     if not source.is_dir():
         raise UsageError(f"{where}.path: expected a folder of images, got {params.path!r}, where there is none")
     files = {f"images/{file}": source / file for file in _pictures(source)}
     if not files:
         raise UsageError(f"{where}.path: expected images ({' '.join(sorted(images.SUFFIXES))}) in {params.path!r}, got none")
     if params.attributes:
-        table = source / Path(params.attributes).expanduser()
+        table = source / _home(params.attributes)
         if not table.is_file():
             raise UsageError(f"{where}.attributes: expected a table, got {str(table)!r}, where there is no file")
         files["attributes"] = table
@@ -72,7 +72,15 @@ def preprocess(params: Params, name: str, raw: Path, folder: Path) -> store.Info
     bounds = {"test": (0, params.test), "validation": (params.test, params.test + params.validation)}
     bounds["train"] = (params.test + params.validation, len(read))
     splits = {s: {k: a[slice(*bounds[s])] for k, a in {"x": x, **arrays}.items()} for s in store.SPLITS}
-    return store.write_dataset(folder, splits, name=name, kind="images", notes=notes, **meaning)
+    return store.write_dataset(folder, splits, name=name, kind="images", notes=[_printable(note) for note in notes], **meaning)
+
+
+def _home(path: str) -> Path:
+    """The path with ~ resolved, where it leads to somebody's home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def _pictures(folder: Path) -> list[str]:
@@ -98,6 +106,11 @@ def _described(names: list[str], table: Table, where: str) -> tuple[dict[str, li
     rows = {name: row for name, row in found.items() if row is not None and not table.incomplete(row)}
     gaps = [name for name, row in found.items() if row is not None and table.incomplete(row)]
     return rows, _note("not in the table", absent) + _note("a number is missing in the table", gaps)
+
+
+def _printable(note: str) -> str:
+    """Names of files need not be text; what is none stands as \\udc80 and the like."""
+    return note.encode(errors="backslashreplace").decode()
 
 
 def _note(reason: str, names: list[str]) -> list[str]:

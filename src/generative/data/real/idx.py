@@ -6,9 +6,7 @@ and the bytes.
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
 from pathlib import Path
 from typing import Annotated
 
@@ -18,9 +16,11 @@ from pydantic import Field, field_validator
 
 from generative.data import images, store
 from generative.data.fetch import FileName, Sha256, Urls, fetch
+from generative.data.packed import unzipped
 from generative.errors import UsageError
 from generative.params import Source
 
+MOST = 1 << 30  # bytes of a file when unpacked: 20 times MNIST
 PARTS = [(split, what) for split in ("train", "t10k") for what in ("images", "labels")]
 
 
@@ -66,10 +66,7 @@ def read(path: Path, axes: int) -> NDArray[np.uint8]:
     Raises:
         UsageError: missing, cut short, of another type, another number of axes or another length than its head says.
     """
-    try:
-        content = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(f"{path}: expected a whole gzip file, got: {error}") from None
+    content = unzipped(path, MOST)
     head, magic = 4 + 4 * axes, bytes([0, 0, 8, axes])
     if content[:4] != magic:
         got = content[:4].hex(" ") or "nothing"
@@ -86,7 +83,9 @@ def _pair(params: Params, raw: Path, split: str) -> dict[str, NDArray[np.uint8] 
     x = read(raw / params.file(split, "images"), 3)
     path = raw / params.file(split, "labels")
     y = read(path, 1)
-    if len(y) != len(x) or not len(x):
+    if not x.size:
+        raise UsageError(f"{raw / params.file(split, 'images')}: expected pictures, got the shape {list(x.shape)}")
+    if len(y) != len(x):
         raise UsageError(f"{path}: expected a label for each of the {len(x):,} pictures, got {len(y):,}")
     if y.max() >= len(params.classes):
         raise UsageError(f"{path}: expected labels below {len(params.classes)}, as many as there are classes, got {y.max()}")
