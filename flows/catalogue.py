@@ -5,7 +5,6 @@ if __name__ == "__main__":  # before Prefect is imported, so that --help answers
 
     raise SystemExit(main("catalogue", str(__doc__)))
 
-import time
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -13,13 +12,13 @@ from importlib.util import find_spec
 
 from prefect import flow
 
-from flows.plan import graph, leading_to, plan
-from flows.report import StagesFailedError, failures, table, tell
+from flows import forecast
+from flows.report import conclude
 from flows.scheduler import Future, Result, carry_out
+from flows.survey import Survey, prepared, survey
+from flows.view import View
 from generative.errors import UsageError
-from tasks.dvc import ask, cores, stop_all
-
-CHECK = "check"  # the stage that all others wait for: it refuses a bad params.yaml
+from tasks.dvc import cores, make_ready, stop_all
 
 
 @flow(name="catalogue")
@@ -35,28 +34,20 @@ def bring_up_to_date(names: list[str], workers: int) -> None:
         StagesFailedError: some stages failed; all that do not depend on them are up to date.
         UsageError: an unknown name, or a dvc.yaml that DVC refuses.
     """
-    started = time.monotonic()
     try:
-        results, chosen = _stages(names, workers)
-    except BaseException:  # Ctrl-C, SIGTERM, a cancelled run: nothing that we started outlives us
+        found = prepared() or survey(names, make_ready)
+        results = found.checked + _stages(found, workers)
+    finally:  # Ctrl-C, SIGTERM, a cancelled run: nothing that we started outlives us
         stop_all()
-        raise
-    print(table(results, chosen - len(results), time.monotonic() - started), flush=True)
-    if message := failures(results):
-        raise StagesFailedError(message)
+    conclude(results, found)
 
 
-def _stages(names: list[str], workers: int) -> tuple[list[Result], int]:
-    dot = ask("dag", "--dot")
-    chosen = leading_to(graph(dot), names)
-    # First of all, and before anyone is asked what is out of date: every stage is, as long as a change of params.yaml is unchecked.
-    checked = carry_out({CHECK: frozenset()}, lambda stage: task_of(stage)(), 1, tell) if CHECK in chosen else []
-    checked = [result for result in checked if result.outcome != "skipped"]
-    if failures(checked):
-        return checked, len(chosen)
-    needs = plan(dot, ask("status", "--json"), names)
-    tasks = {stage: task_of(stage) for stage in needs}
-    return checked + carry_out(needs, lambda stage: tasks[stage](), workers, tell), len(chosen)
+def _stages(found: Survey, workers: int) -> list[Result]:
+    tasks = {stage: task_of(stage) for stage in found.needs}
+    known = forecast.known()
+    seconds = forecast.expected(found.needs, known)
+    with View(found.needs, seconds, workers, certain=found.needs.keys() <= known.keys()) as view:
+        return carry_out(found.needs, lambda stage: tasks[stage](), workers, view, forecast.urgency(found.needs, seconds))
 
 
 def task_of(stage: str) -> Callable[[], Future]:

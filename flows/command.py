@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import threading
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -52,17 +53,51 @@ def _refuse_unknown(flow: str, names: list[str]) -> None:
 
 
 def _run(name: str, arguments: dict[str, Any]) -> None:
-    from flows import server
+    from flows.report import conclude
+    from flows.survey import prepare
+    from tasks.dvc import stop_all
 
-    _refuse_unknown(name, arguments.get("names", [arguments.get("name")]))
-    ours = "PREFECT_API_URL" not in os.environ
+    names = arguments.get("names", [arguments.get("name")])
+    _refuse_unknown(name, names)
     with sole_owner(LOCK):
-        print("Prefect is starting", flush=True)  # which takes seconds, and half a minute where it must create its database
-        place = server.start() if ours else "PREFECT_API_URL"
-        flow = getattr(import_module(f"flows.{name}"), name)  # imports Prefect while its server starts
-        server.wait(place)
+        engine = Engine(name)
         try:
-            flow(**arguments)
+            found = prepare(names, engine.start)
+            if found.needs:
+                print(
+                    f"{len(found.needs)} stages to do; Prefect is starting", flush=True
+                )  # half a minute where it must create its database
+                engine.run(arguments)
+            else:
+                conclude(found.checked, found)
         finally:
-            if ours:
+            stop_all()
+
+
+class Engine:
+    """Prefect, and what the stages come from: both take seconds to start, which go by while DVC looks closer."""
+
+    def __init__(self, flow: str) -> None:
+        self.flow = flow
+        self.ours = "PREFECT_API_URL" not in os.environ
+        self.loading = threading.Thread(target=import_module, args=(f"flows.{flow}",))
+
+    def start(self) -> None:
+        from flows import server
+        from tasks.dvc import make_ready
+
+        make_ready()
+        if self.ours:
+            server.start()
+        self.loading.start()
+
+    def run(self, arguments: dict[str, Any]) -> None:
+        from flows import server
+
+        self.loading.join()
+        server.wait(server.journal() if self.ours else "PREFECT_API_URL")
+        try:
+            getattr(import_module(f"flows.{self.flow}"), self.flow)(**arguments)
+        finally:
+            if self.ours:
                 server.settle()

@@ -1,10 +1,12 @@
-"""What the terminal shows of a flow: a line when a stage ends, a table when all have."""
+"""What the terminal shows of a flow: a table when all stages have ended, and one message on those that failed."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 from flows.scheduler import Result
+from flows.survey import Survey
 from generative.errors import UsageError
 
 
@@ -12,9 +14,16 @@ class StagesFailedError(UsageError):
     """Some stages failed: which, why, and what waits for them."""
 
 
-def tell(result: Result) -> None:
-    """One line on a stage that just ended."""
-    print(f"{result.stage} {result.outcome} after {result.seconds:.1f} s", flush=True)
+def conclude(results: list[Result], found: Survey) -> None:
+    """Print the table of a flow that did what a survey had found.
+
+    Raises:
+        StagesFailedError: some stages failed.
+    """
+    current = 0 if found.refused else found.chosen - len(results)
+    print(table(results, current, time.monotonic() - found.began), flush=True)
+    if message := failures(results):
+        raise StagesFailedError(message)
 
 
 def table(results: list[Result], current: int, seconds: float) -> str:

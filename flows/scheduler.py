@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from queue import SimpleQueue
@@ -25,6 +24,14 @@ class Future(Protocol):
         ...
 
 
+class Watcher(Protocol):
+    """Who is told how the stages go."""
+
+    def begun(self, stage: str) -> None: ...
+
+    def ended(self, result: Result) -> None: ...
+
+
 @dataclass(frozen=True)
 class Result:
     """What became of a stage: ran, cached, skipped, failed or blocked."""
@@ -35,24 +42,29 @@ class Result:
     reason: str = ""
 
 
-def carry_out(needs: Needs, submit: Callable[[str], Future], workers: int, tell: Callable[[Result], None]) -> list[Result]:
+def carry_out(needs: Needs, submit: Callable[[str], Future], workers: int, watcher: Watcher, urgency: Mapping[str, float]) -> list[Result]:
     """Submit every stage in its turn, at most `workers` at once, and tell each result as it comes.
 
     A stage is not submitted before it can start: waiting stages hold no worker. What depends on a failure is not started.
+
+    Args:
+        urgency: of the stages that could start, the one with the highest goes first; in DVC's order where it is the same.
     """
     order = TopologicalSorter(needs)
     order.prepare()
     done: SimpleQueue[tuple[str, Future]] = SimpleQueue()
-    ready, started, results = deque(order.get_ready()), dict[str, float](), list[Result]()
+    ready, started, results = list(order.get_ready()), dict[str, float](), list[Result]()
     while ready or len(started) > len(results):
         while ready and len(started) - len(results) < workers:
-            stage = ready.popleft()
+            stage = max(ready, key=lambda stage: urgency.get(stage, 0.0))
+            ready.remove(stage)
             started[stage] = time.monotonic()
+            watcher.begun(stage)
             submit(stage).add_done_callback(lambda future, stage=stage: done.put((stage, future)))
         stage, future = done.get()
         result = _result(stage, future, time.monotonic() - started[stage])
         results.append(result)
-        tell(result)
+        watcher.ended(result)
         if result.outcome != "failed":
             order.done(stage)
             ready.extend(order.get_ready())

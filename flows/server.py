@@ -19,28 +19,27 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from generative.errors import UsageError
-from tasks.dvc import end_with
+from tasks.process import end_with
 
 PATIENCE = 180  # seconds for a first start on a busy machine, which creates the database
 SETTLED = 1.5  # seconds without a new record after which all are taken as stored
 
 
-def start() -> Path:
-    """Start a server that ends with this process, and tell Prefect its address; to be called before Prefect is imported.
+def journal() -> Path:
+    """The log of our server."""
+    return Path(os.environ["PREFECT_HOME"], "server.log")
 
-    Returns:
-        its log.
-    """
-    journal = Path(os.environ["PREFECT_HOME"], "server.log")
-    journal.parent.mkdir(parents=True, exist_ok=True)
+
+def start() -> None:
+    """Start a server that ends with this process, and tell Prefect its address; to be called before Prefect is imported."""
+    journal().parent.mkdir(parents=True, exist_ok=True)
     # The socket listens before the server runs: no port is lost to somebody else, and the first request waits until it is answered.
-    with socket.create_server(("127.0.0.1", 0)) as listener, journal.open("w") as log:
+    with socket.create_server(("127.0.0.1", 0)) as listener, journal().open("w") as log:
         os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
         command = [sys.executable, "-m", "flows.server", str(os.getpid()), str(listener.fileno())]
         fds = [listener.fileno()]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=fds, start_new_session=True)
     atexit.register(process.terminate)  # registered before Prefect's own: it runs after Prefect has sent the last records
-    return journal
 
 
 def wait(place: object) -> None:

@@ -1,9 +1,4 @@
-"""DVC as a child process: it runs a stage, and neither it nor the stage outlives the flow.
-
-A child leads a session of its own, so that Ctrl-C in a terminal reaches the flow alone and one signal to its group reaches DVC and
-the stage. Where the flow is killed outright, Linux tells the child. A stopping child ends its stage first and lets DVC finish the
-line of dvc.lock that it may be writing.
-"""
+"""DVC in processes of its own: they run the stages, and neither they nor the stages outlive the flow."""
 
 from __future__ import annotations
 
@@ -12,19 +7,19 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from queue import Empty, Queue
+from queue import Empty
 from typing import Literal
 
 from generative.errors import UsageError
-from generative.files import die_with_parent
+from tasks.fork import Fork, nursery
+from tasks.process import GRACE
 
 Outcome = Literal["ran", "cached", "skipped"]
 
-GRACE = 10  # seconds between the request to end and the end of what did not listen
 # Without it a finished stage that finds the repository busy for 3 seconds is lost. The flag stands before the sub-command.
 _WAIT = "--wait-for-lock"
 _CHATTER = re.compile(
@@ -33,7 +28,9 @@ _CHATTER = re.compile(
     r"|Data and pipelines are up to date|ERROR: failed to reproduce"
 )
 _EXCERPT = re.compile(r"  \d+ ")  # a line of dvc.yaml below a complaint about it
-_children: set[subprocess.Popen[str]] = set()
+Child = Fork | subprocess.Popen[str]
+_children: set[Child] = set()
+last_lines: dict[str, str] = {}  # of the stages of this flow, for whoever watches them
 
 
 class StageFailedError(Exception):
@@ -41,7 +38,7 @@ class StageFailedError(Exception):
 
 
 def reproduce(stage: str) -> Outcome:
-    """Bring one stage up to date, whatever lies before it, and pass on its lines as they come.
+    """Bring one stage up to date as a Prefect task, whatever lies before it.
 
     Raises:
         StageFailedError: the stage or DVC ended with an error.
@@ -50,14 +47,32 @@ def reproduce(stage: str) -> Outcome:
     from prefect.runtime import flow_run
 
     log = get_run_logger()
-    process = _start(["repro", "--single-item", stage], GENERATIVE_EXECUTION=str(flow_run.id))
+
+    def say(line: str) -> None:
+        last_lines[stage] = line
+        log.info(line)
+        print(f"{stage} | {line}", flush=True)
+
+    return repro(stage, say, str(flow_run.id))
+
+
+def repro(stage: str, say: Callable[[str], None], execution: str = "") -> Outcome:
+    """Bring one stage up to date and pass on its lines as they come, but not DVC's own.
+
+    Args:
+        execution: the id under which the runs of a flow are grouped.
+
+    Raises:
+        StageFailedError: the stage or DVC ended with an error.
+    """
+    process = Fork([_WAIT, "repro", "--single-item", stage], _environment(GENERATIVE_EXECUTION=execution))
+    _children.add(process)
     heard: deque[str] = deque(maxlen=50)
     try:
         for line in _lines(process):
             heard.append(line)
             if not _CHATTER.match(line):
-                log.info(line)
-                print(f"{stage} | {line}", flush=True)
+                say(line)
         if process.wait():
             raise StageFailedError(last_words(heard))
     finally:
@@ -84,7 +99,12 @@ def ask(*arguments: str) -> str:
     Raises:
         UsageError: DVC refuses, as it does a broken dvc.yaml.
     """
-    process = _start(arguments, stderr=subprocess.PIPE)
+    command = [sys.executable, "-m", "tasks.process", str(os.getpid()), _WAIT, *arguments]
+    null, pipe = subprocess.DEVNULL, subprocess.PIPE
+    process = subprocess.Popen(
+        command, text=True, errors="replace", stdin=null, stdout=pipe, stderr=pipe, start_new_session=True, env=_environment()
+    )
+    _children.add(process)
     try:
         answer, complaint = process.communicate()
     finally:
@@ -100,89 +120,44 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def make_ready() -> None:
+    """Start what the stages come from, which takes seconds and goes on while the caller does other things."""
+    nursery.start()
+
+
 def stop_all() -> None:
     """End every child and what it runs; returns when the last is gone."""
     for child in list(_children):
         child.terminate()
     for child in list(_children):
         _stop(child)
+    nursery.end()
 
 
-def _start(arguments: Sequence[str], stderr: int = subprocess.STDOUT, **variables: str) -> subprocess.Popen[str]:
+def _environment(**variables: str) -> dict[str, str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    child = subprocess.Popen(
-        [sys.executable, "-m", "tasks.dvc", str(os.getpid()), _WAIT, *arguments],
-        text=True,
-        errors="replace",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        start_new_session=True,
-        env={"OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1", **os.environ, "PATH": path, **variables},
-    )
-    _children.add(child)
-    return child
+    return {"OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1", **os.environ, "PATH": path, **variables}
 
 
-def _stop(child: subprocess.Popen[str]) -> None:
+def _stop(child: Child) -> None:
     if child.poll() is None:
         child.terminate()
         try:
             child.wait(GRACE + 5)
         except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
             child.wait()
     _children.discard(child)
 
 
-def _lines(child: subprocess.Popen[str]) -> Iterator[str]:
-    # Prefect's time limit strikes between two steps of Python, never inside a read: hence the thread and the short waits.
-    lines: Queue[str | None] = Queue()
-
-    def pump() -> None:
-        for line in child.stdout or ():
-            lines.put(line.rstrip())
-        lines.put(None)
-
-    threading.Thread(target=pump, daemon=True).start()
+def _lines(child: Fork) -> Iterator[str]:
     while True:
         try:
-            line = lines.get(timeout=0.2)
+            line = child.heard.get(timeout=0.2)  # Prefect's time limit strikes between two steps of Python, never inside a wait
         except Empty:
             continue
         if line is None:
             return
         if line:
             yield line
-
-
-def end_with(parent: int) -> None:
-    """Have this process end when the process `parent` that started it dies, even by kill -9."""
-    die_with_parent()
-    if os.getppid() != parent:  # it died before we could ask
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _end_stage(*_: object) -> None:
-    # The group's SIGTERM comes back here too, and must not start a second round. A function, for children inherit SIG_IGN.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    signal.signal(signal.SIGALRM, lambda *_: os.killpg(0, signal.SIGKILL))
-    signal.alarm(GRACE)
-    os.killpg(0, signal.SIGTERM)
-
-
-def main() -> int:
-    """DVC's command line, after the id of the process to end with."""
-    flow, *arguments = sys.argv[1:]
-    end_with(int(flow))
-    from dvc.cli import main as dvc
-
-    signal.signal(signal.SIGTERM, _end_stage)
-    code = dvc(arguments)
-    if signal.getsignal(signal.SIGTERM) is not _end_stage:
-        os.killpg(0, signal.SIGKILL)  # DVC is done; a stage that outlived its shell is not
-    return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -139,6 +139,25 @@ def test_a_flow_brings_up_to_date_what_it_can(project: Path) -> None:
     assert re.search(r"^train@a +skipped", out, re.MULTILINE)
     assert "train@b" not in out
 
+    began = time.monotonic()
+    code, out, err = flow(project, "flows.model", "a")
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r"4 up to date; [\d.]+ s in all\n", out)  # Prefect was not asked
+    assert time.monotonic() - began < 7
+
+
+@pytest.mark.xdist_group("flows")
+def test_a_refused_catalogue_is_told_without_prefect(project: Path) -> None:
+    pipeline = (project / "dvc.yaml").read_text()
+    (project / "dvc.yaml").write_text(pipeline.replace("cmd: echo valid > checked", "cmd: echo params.yaml is bad && exit 1"))
+    try:
+        code, out, err = flow(project, "flows.catalogue")
+    finally:
+        (project / "dvc.yaml").write_text(pipeline)
+    assert (code, err) == (1, "catalogue: check failed: params.yaml is bad\n")
+    assert "Prefect" not in out
+    assert "up to date" not in out
+
 
 @pytest.mark.xdist_group("flows")
 def test_an_interrupted_flow_leaves_nothing_behind(project: Path) -> None:
@@ -155,10 +174,13 @@ def test_an_interrupted_flow_leaves_nothing_behind(project: Path) -> None:
 
 
 @pytest.mark.xdist_group("flows")
-def test_dvc_and_its_stage_end_with_a_killed_parent(project: Path) -> None:
+@pytest.mark.parametrize(
+    "command", ["dvc.ask('repro', 'train@a')", "dvc.repro('check', print); dvc.repro('download@dots', print); dvc.repro('train@a', print)"]
+)
+def test_dvc_and_its_stage_end_with_a_killed_parent(project: Path, command: str) -> None:
     (project / "params.yaml").write_text(PARAMS.format(sleep=100))
     (project / "pid_a").unlink(missing_ok=True)
-    process = start(project, "-c", "from tasks import dvc; dvc.ask('repro', 'train@a')")
+    process = start(project, "-c", f"from tasks import dvc; {command}")
     trainer = training(project)
     below = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
     assert trainer in below

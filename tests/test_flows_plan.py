@@ -7,12 +7,17 @@ import re
 import threading
 import time
 from concurrent.futures import Future
+from io import StringIO
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from flows.forecast import expected, known, left, urgency
 from flows.plan import Needs, blocked_by, graph, leading_to, plan
 from flows.report import failures, table
 from flows.scheduler import Result, carry_out
+from flows.view import View
 from generative.errors import UsageError
 from tasks.dvc import last_words, outcome
 
@@ -72,6 +77,20 @@ def test_an_unknown_name_is_refused_with_the_closest() -> None:
 # --- the scheduler
 
 
+class Told:
+    """A watcher that remembers."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+        self.results: list[Result] = []
+
+    def begun(self, stage: str) -> None:
+        self.stages.append(stage)
+
+    def ended(self, result: Result) -> None:
+        self.results.append(result)
+
+
 class Bench:
     """Runs pretended stages in threads; remembers the order and how many were at work at once."""
 
@@ -97,10 +116,11 @@ class Bench:
         threading.Thread(target=work).start()
         return future
 
-    def run(self, needs: Needs, workers: int) -> dict[str, Result]:
-        told: list[Result] = []
-        results = carry_out(needs, self.submit, workers, told.append)
-        assert told == [result for result in results if result.outcome != "blocked"]
+    def run(self, needs: Needs, workers: int, urgency: dict[str, float] | None = None) -> dict[str, Result]:
+        told = Told()
+        results = carry_out(needs, self.submit, workers, told, urgency or {})
+        assert told.stages == self.begun
+        assert told.results == [result for result in results if result.outcome != "blocked"]
         return {result.stage: result for result in results}
 
 
@@ -153,10 +173,73 @@ def test_an_interruption_comes_through() -> None:
         future.set_exception(KeyboardInterrupt())
         return future
 
-    told: list[Result] = []
+    told = Told()
     with pytest.raises(KeyboardInterrupt):
-        carry_out(EVERYTHING, interrupted, 2, told.append)
-    assert not told
+        carry_out(EVERYTHING, interrupted, 2, told, {})
+    assert not told.results
+
+
+def test_the_most_urgent_goes_first_and_none_that_must_wait() -> None:
+    bench = Bench()
+    bench.run(EVERYTHING, 1, {"train@b": 2.0, "sample@b": 9.0, "train@a": 1.0})
+    assert bench.begun == ["check", "download@dots", "train@b", "sample@b", "train@a", "sample@a"]
+
+
+# --- the forecast
+
+
+def test_the_longest_chain_is_the_most_urgent() -> None:
+    seconds = {"check": 1.0, "download@dots": 2.0, "train@a": 5.0, "train@b": 3.0, "sample@a": 1.0, "sample@b": 4.0}
+    urgent = urgency(EVERYTHING, seconds)
+    assert urgent == {"check": 10.0, "download@dots": 9.0, "train@a": 6.0, "train@b": 7.0, "sample@a": 1.0, "sample@b": 4.0}
+    assert left(EVERYTHING, seconds, 2) == 10.0
+    assert left(EVERYTHING, seconds, 1) == 16.0
+    assert left(EVERYTHING, dict.fromkeys(seconds, 0.0), 2) == 0.0
+
+
+def test_what_never_ran_is_expected_to_take_as_long_as_its_kind() -> None:
+    seconds = expected(EVERYTHING, {"train@a": 5.0, "train@c": 9.0, "sample@a": 3.0})
+    assert seconds == {"check": 5.0, "download@dots": 5.0, "train@a": 5.0, "train@b": 7.0, "sample@a": 3.0, "sample@b": 3.0}
+    assert set(expected(EVERYTHING, {}).values()) == {1.0}
+
+
+def test_a_damaged_journal_costs_its_estimate_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    contents = {"a": '{"seconds": 4.5}', "b": "{", "c": "[]", "d": '{"seconds": "long"}'}
+    (tmp_path / "data/runs/train").mkdir(parents=True)
+    for name, text in contents.items():
+        (tmp_path / f"data/runs/train/{name}.json").write_text(text)
+    assert known() == {"train@a": 5.5}
+
+
+# --- the view
+
+
+def view(terminal: bool) -> tuple[View, StringIO]:
+    screen = StringIO()
+    console = Console(file=screen, force_terminal=terminal, width=100)
+    return View(EVERYTHING, dict.fromkeys(EVERYTHING, 60.0), 2, certain=True, console=console), screen
+
+
+def test_a_terminal_shows_what_runs_what_waits_and_what_failed() -> None:
+    shown, _ = view(terminal=True)
+    shown.ended(Result("check", "ran", 1.0))
+    shown.ended(Result("download@dots", "failed", 1.0, "no network"))
+    shown.begun("train@a")
+    text = StringIO()
+    Console(file=text, width=100).print(shown.show())
+    assert re.search(r"train@a .*0 s", text.getvalue())
+    assert "2 of 6 stages ended, 3 waiting, about 2 min left" in text.getvalue()
+    assert "failed: download@dots" in text.getvalue()
+
+
+def test_a_log_has_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    shown, screen = view(terminal=False)
+    with shown:
+        shown.begun("check")
+        shown.ended(Result("check", "ran", 1.25))
+    assert capsys.readouterr().out == "check ran after 1.2 s, about 3 min left\n"
+    assert screen.getvalue() == ""
 
 
 def test_a_stage_that_no_task_runs_is_refused() -> None:

@@ -1,0 +1,100 @@
+"""Stages as forks of one process that has imported torch: each is a process of its own, with today's code and DVC's environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux" or Path("/dev/nvidiactl").exists(), reason="torch is not shared"),
+    pytest.mark.xdist_group("nursery"),
+]
+PIPELINE = """stages:
+  one: {cmd: python -m generative.stages.say one, always_changed: true}
+  two: {cmd: python -m generative.stages.say two, always_changed: true}
+  shell: {cmd: echo in a shell | tr a-z A-Z, always_changed: true}
+"""
+PARAMS = "data: {}\nencodings: {}\nmodels:\n  one: {threads: 1}\n  two: {threads: 2}\n"
+SAY = """import os, sys
+if __name__ == "__main__":
+    facts = [sys.argv[1], os.environ["DVC_STAGE"], "torch" in sys.modules, os.getpgrp() == os.getpgid(os.getppid())]
+    print("says", *facts, len(os.listdir("/proc/self/fd")), flush=True)
+"""
+SCRIPT = """import json, os, signal
+from pathlib import Path
+from tasks.dvc import StageFailedError, repro, stop_all
+from tasks.fork import nursery
+say, told = Path("src/generative/stages/say.py"), []
+
+def run(stage):
+    lines = []
+    try:
+        told.append([repro(stage, lines.append), *lines])
+    except StageFailedError as error:
+        told.append(["failed", str(error)])
+
+for stage in ("one", "two", "shell"):
+    run(stage)
+with Path("src/generative/files.py").open("a") as file:  # a file that the nursery has read too
+    file.write("WORD = 'new code'\\n")
+ends = ["import os; os.kill(os.getpid(), 11)", "import sys; sys.exit('refused')", "1 / 0", "print('again')"]
+for code in ("from generative.files import WORD; print(WORD)", *ends):
+    say.write_text(code)
+    run("one")
+nursery._process.kill()
+nursery._process.wait()
+run("one")
+stop_all()
+print(json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> list[list[Any]]:
+    """What each stage of the script came to, and what it said."""
+    folder = tmp_path_factory.mktemp("nursery")
+    shutil.copytree(ROOT / "src/generative", folder / "src/generative", ignore=shutil.ignore_patterns("__pycache__"))
+    for name, text in {"dvc.yaml": PIPELINE, "params.yaml": PARAMS, "src/generative/stages/say.py": SAY}.items():
+        (folder / name).write_text(text)
+    for command in (["git", "init", "-q"], [str(Path(sys.executable).parent / "dvc"), "init", "-q"]):
+        subprocess.run(command, cwd=folder, check=True)
+    environment = os.environ | {"PYTHONPATH": f"{folder / 'src'}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", SCRIPT]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_stage_finds_torch_imported_and_nothing_of_dvcs(told: list[list[Any]]) -> None:
+    assert told[0] == ["ran", "says one one True True 4"]  # its three streams and the listing itself
+
+
+def test_what_computes_on_more_threads_or_is_no_stage_of_ours_is_started_by_dvc(told: list[list[Any]]) -> None:
+    assert told[1][1].startswith("says two two False True")
+    assert told[2] == ["ran", "IN A SHELL"]
+
+
+def test_code_is_read_anew(told: list[list[Any]]) -> None:
+    assert told[3] == ["ran", "new code"]
+
+
+def test_each_end_is_told_and_touches_no_other(told: list[list[Any]]) -> None:
+    exited = "failed to run: python -m generative.stages.say one, exited with -11"
+    assert told[4:8] == [
+        ["failed", f"failed to reproduce 'one': {exited}"],
+        ["failed", "refused"],
+        ["failed", "ZeroDivisionError: division by zero"],
+        ["ran", "again"],
+    ]
+
+
+def test_a_nursery_that_was_killed_is_replaced(told: list[list[Any]]) -> None:
+    assert told[8] == ["ran", "again"]
