@@ -9,7 +9,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro status flow test test-slow check format ui gallery results bench clean
+.PHONY: help setup repro status flow test test-slow check format prove ui gallery results bench clean
 
 help:  ## what there is to type
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ ui: setup  ## MLflow's pages on http://127.0.0.1:5000
 	*) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --host 127.0.0.1 \
 		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" ;; \
 	esac
+
+prove: setup  ## build everything twice from nothing and compare every output
+	python -m generative.prove
 
 gallery: setup  ## one page of the whole catalogue: gallery.html
 	python -m generative.gallery
