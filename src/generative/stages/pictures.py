@@ -112,12 +112,16 @@ def _points(axes: Axes, points: NDArray[np.float32], labels: NDArray[np.int64] |
     from matplotlib.patheffects import withStroke
 
     outline = [withStroke(linewidth=3, foreground="white")]
+    short = max(map(len, classes)) <= 2  # names that stand among the points; longer ones would hide each other
     for label, (name, colour) in enumerate(zip(classes, _colours(len(classes)), strict=True)):
         mine = points[labels == label]
         if len(mine):
-            axes.scatter(mine[:, 0], mine[:, 1], s=9, color=colour, alpha=0.7, linewidths=0)
-            x, y = np.median(mine, axis=0)
-            axes.text(x, y, name, ha="center", va="center", fontsize=11, weight="bold", path_effects=outline)
+            axes.scatter(mine[:, 0], mine[:, 1], s=9, color=colour, alpha=0.7, linewidths=0, label=name)
+            if short:
+                x, y = np.median(mine, axis=0)
+                axes.text(x, y, name, ha="center", va="center", fontsize=11, weight="bold", path_effects=outline)
+    if not short:
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.07), ncols=5, frameon=False, fontsize=8, markerscale=2, handletextpad=0)
 
 
 def _heatmap(heatmap: Heatmap) -> Figure:
