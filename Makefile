@@ -9,7 +9,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro status flow test test-slow check format prove ui gallery results bench clean
+.PHONY: help setup repro status flow test test-slow check format prove serve ui gallery results bench clean
 
 help:  ## what there is to type
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ check: setup  ## style and types
 format: setup  ## put the code into its form
 	ruff check --fix .
 	ruff format .
+
+serve: setup  ## Prefect's pages, schedules and a worker on this machine
+	python -m flows.serve
 
 ui: setup  ## MLflow's pages on http://127.0.0.1:5000
 	-python -m generative.training.delivery --once

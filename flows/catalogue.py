@@ -9,10 +9,13 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Annotated
 
 from prefect import flow
+from pydantic import Field
 
 from flows import forecast
+from flows.artifacts import publish
 from flows.report import conclude
 from flows.scheduler import Future, Result, carry_out
 from flows.survey import Survey, prepared, survey
@@ -20,10 +23,17 @@ from flows.view import View
 from generative.errors import UsageError
 from tasks.dvc import cores, make_ready, stop_all
 
+Workers = Annotated[int | None, Field(ge=1)]
+
 
 @flow(name="catalogue")
-def catalogue(names: list[str] | None = None, workers: int | None = None) -> None:
-    """Everything, or what leads to `names`, with at most `workers` stages at once (the number of cores where none is given)."""
+def catalogue(names: list[str] | None = None, workers: Workers = None) -> None:
+    """Bring everything up to date, or what leads to some entries.
+
+    Args:
+        names: Entries of params.yaml; everything where none is given.
+        workers: Stages at once; the number of cores where not given.
+    """
     bring_up_to_date(names or [], workers or cores())
 
 
@@ -39,6 +49,7 @@ def bring_up_to_date(names: list[str], workers: int) -> None:
         results = found.checked + _stages(found, workers)
     finally:  # Ctrl-C, SIGTERM, a cancelled run: nothing that we started outlives us
         stop_all()
+    publish(results)
     conclude(results, found)
 
 

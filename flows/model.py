@@ -7,11 +7,16 @@ if __name__ == "__main__":  # before Prefect is imported, so that --help answers
 
 from prefect import flow
 
-from flows.catalogue import bring_up_to_date
+from flows.catalogue import Workers, bring_up_to_date
 from tasks.dvc import cores
 
 
 @flow(name="model", flow_run_name="{name}")
-def model(name: str, workers: int | None = None) -> None:
-    """All stages of one model and what they need, with at most `workers` at once (the number of cores where none is given)."""
+def model(name: str, workers: Workers = None) -> None:
+    """Bring one model up to date, with all that it needs.
+
+    Args:
+        name: A model of params.yaml, as vae.
+        workers: Stages at once; the number of cores where not given.
+    """
     bring_up_to_date([name], workers or cores())

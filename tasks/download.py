@@ -4,11 +4,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.dvc import Outcome, reproduce
+from tasks.policy import REQUESTED, hours
 
-REPEATS = {"retries": 2, "retry_delay_seconds": [5, 30]}
 
-
-@task(task_run_name="download@{name}", tags=["network"], timeout_seconds=6 * 3600, cache_policy=NO_CACHE, **REPEATS)
+@task(task_run_name="download@{name}", tags=["network"], timeout_seconds=hours(6), cache_policy=NO_CACHE, **REQUESTED)
 def download(name: str) -> Outcome:
     """A download resumes, so a repeat helps where the network failed."""
     return reproduce(f"download@{name}")

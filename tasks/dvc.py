@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -29,12 +30,18 @@ _CHATTER = re.compile(
 )
 _EXCERPT = re.compile(r"  \d+ ")  # a line of dvc.yaml below a complaint about it
 Child = Fork | subprocess.Popen[str]
+_KILLED = re.compile(r"ERROR: failed to reproduce .* exited with (-\d+|1(29|[3-5]\d))$")  # a signal's number, or a shell's 128 and it
+_stopping = threading.Event()
 _children: set[Child] = set()
 last_lines: dict[str, str] = {}  # of the stages of this flow, for whoever watches them
 
 
 class StageFailedError(Exception):
     """A stage ended with an error: the last words it had."""
+
+
+class StageKilledError(StageFailedError):
+    """A signal ended the stage or its DVC, and not because we stopped them: the same again may well succeed."""
 
 
 def reproduce(stage: str) -> Outcome:
@@ -47,6 +54,8 @@ def reproduce(stage: str) -> Outcome:
     from prefect.runtime import flow_run
 
     log = get_run_logger()
+    if _stopping.is_set():  # the repeat of a task that waited while the flow was stopped
+        raise StageFailedError("stopped")
 
     def say(line: str) -> None:
         last_lines[stage] = line
@@ -74,7 +83,8 @@ def repro(stage: str, say: Callable[[str], None], execution: str = "") -> Outcom
             if not _CHATTER.match(line):
                 say(line)
         if process.wait():
-            raise StageFailedError(last_words(heard))
+            kind = StageKilledError if killed(process.returncode or 0, heard) and not _stopping.is_set() else StageFailedError
+            raise kind(last_words(heard))
     finally:
         _stop(process)
     return outcome(stage, heard)
@@ -85,6 +95,11 @@ def outcome(stage: str, heard: Sequence[str]) -> Outcome:
     if f"Stage '{stage}' didn't change, skipping" in heard:
         return "skipped"
     return "cached" if f"Stage '{stage}' is cached - skipping run, checking out outputs" in heard else "ran"
+
+
+def killed(code: int, heard: Sequence[str]) -> bool:
+    """Whether DVC, with this exit code and these lines, or the stage that it ran was ended by a signal."""
+    return code < 0 or any(_KILLED.search(line) for line in heard)
 
 
 def last_words(heard: Sequence[str]) -> str:
@@ -127,6 +142,7 @@ def make_ready() -> None:
 
 def stop_all() -> None:
     """End every child and what it runs; returns when the last is gone."""
+    _stopping.set()
     for child in list(_children):
         child.terminate()
     for child in list(_children):

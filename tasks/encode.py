@@ -4,9 +4,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.dvc import Outcome, reproduce
+from tasks.policy import RESUMED, hours, turn
 
 
-@task(task_run_name="encode@{name}", tags=["compute"], timeout_seconds=12 * 3600, cache_policy=NO_CACHE)
+@task(task_run_name="encode@{name}", tags=["compute"], timeout_seconds=hours(12), cache_policy=NO_CACHE, **RESUMED)
 def encode(name: str) -> Outcome:
-    """A pure function of the data and the weights: no repeats."""
-    return reproduce(f"encode@{name}")
+    """A pure function of the data and the weights: repeated only where it was killed."""
+    with turn():
+        return reproduce(f"encode@{name}")
