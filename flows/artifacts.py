@@ -13,6 +13,7 @@ from urllib.parse import quote
 from urllib.request import urlopen
 
 from flows.scheduler import Result
+from generative.files import PICTURES, exhibit_file
 from generative.results import DATA, numbers, read_json
 
 MLFLOW = "http://127.0.0.1:5000"  # where `make ui` shows the runs
@@ -36,10 +37,18 @@ def publish(results: list[Result]) -> None:
 def samples(name: str) -> str:
     """The pictures of one model with their captions, as one text that needs no other file."""
     parts = [f"# {name}"]
-    for exhibit, caption in read_json(DATA / "samples" / f"{name}.json").items():
-        picture = base64.b64encode((DATA / "samples" / name / f"{exhibit}.png").read_bytes()).decode()
-        parts.append(f"## {exhibit.replace('_', ' ')}\n\n{caption}\n\n![{exhibit}](data:image/png;base64,{picture})")
+    for file, caption in read_json(DATA / "samples" / f"{name}.json").items():
+        path = exhibit_file(name, file)
+        parts.append(f"## {path.stem.replace('_', ' ')}\n\n{caption}\n\n{_shown(path)}")
     return "\n\n".join(parts) if len(parts) > 1 else ""
+
+
+def _shown(path: Path) -> str:
+    if path.suffix in PICTURES:
+        return f"![{path.stem}](data:image/{path.suffix[1:]};base64,{base64.b64encode(path.read_bytes()).decode()})"
+    if path.suffix in (".txt", ".csv"):
+        return "```\n" + path.read_text(encoding="utf-8") + "```"
+    return f"`{path}`"
 
 
 def figures(name: str) -> list[dict[str, Any]]:

@@ -92,7 +92,7 @@ class Seat:
     def run(self, command: str, environment: dict[str, str], folder: str) -> int | None:
         """The stage's exit code; None where the command is none of ours, and for DVC to start."""
         match command.split():
-            case ["python", "-m", module, *arguments] if module.startswith(f"{_OURS}.stages.") and _on_one_thread(arguments):
+            case ["exec", "python", "-m", module, *arguments] if module.startswith(f"{_OURS}.stages.") and _on_one_thread(arguments):
                 with os.fdopen(self._order, "w") as order:
                     json.dump([module, arguments, environment, folder], order)
                 return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])

@@ -201,7 +201,14 @@ def read(module: Any, block: dict[str, Any]) -> Callable[[Path], None]:
 def model() -> tuple[Any, Any, Any]:
     """A small network with its block and the facts of its data."""
     params, kind = find("foundations/mlp", "x")
-    facts: dict[str, Any] = {"attributes": [], "values": {}, "counts": dict.fromkeys(store.SPLITS, 9), "notes": [], "fingerprint": ""}
+    facts: dict[str, Any] = {
+        "attributes": [],
+        "values": {},
+        "vocabulary": {},
+        "counts": dict.fromkeys(store.SPLITS, 9),
+        "notes": [],
+        "fingerprint": "",
+    }
     info = store.Info(name="moons", kind="points", shape=[2], classes=["upper", "lower"], **facts)
     block = typed(params, tiny_catalogue()["models"]["mlp"], "x")
     return kind(block, info), block, info  # type: ignore[call-arg]

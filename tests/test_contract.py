@@ -15,6 +15,8 @@ from conftest import ROOT, read_yaml
 import generative
 from generative.catalogue import Catalogue
 from generative.data.store import Dataset, open_dataset
+from generative.exhibited import exhibit
+from generative.files import exhibit_file
 from generative.models.model import Model
 from generative.params import Training
 from generative.training import checkpoint, device
@@ -119,8 +121,11 @@ def test_figures_and_pictures_are_there(name: str, in_built: Path) -> None:
     assert isinstance(figures[figures["figure"]], float)
     captions = json.loads((in_built / "data/samples" / f"{name}.json").read_text())
     assert captions
-    for exhibit, caption in captions.items():
-        assert (in_built / "data/samples" / name / f"{exhibit}.png").read_bytes().startswith(b"\x89PNG")
+    for file, caption in captions.items():
+        shown, (width, height) = exhibit(file, in_built / exhibit_file(name, file))
+        assert shown
+        assert width > 0
+        assert height > 0
         assert len(caption) > 20
 
 

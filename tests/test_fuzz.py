@@ -152,7 +152,14 @@ def info(catalogue: Catalogue, name: str) -> Info:
         block = catalogue.source(name)[0].model_dump()
         channels = {"real/cifar": 3, "real/folder": block.get("channels", 1)}.get(block["source"], 1)
         shape = [channels, block["size"], block["size"]] if "size" in block else [2]
-    facts: dict[str, Any] = {"classes": ["a", "b"], "attributes": [], "values": {}, "counts": dict.fromkeys(SPLITS, 9), "notes": []}
+    facts: dict[str, Any] = {
+        "classes": ["a", "b"],
+        "attributes": [],
+        "values": {},
+        "vocabulary": {},
+        "counts": dict.fromkeys(SPLITS, 9),
+        "notes": [],
+    }
     return Info(name=name, kind="images" if len(shape) == 3 else "points", shape=shape, fingerprint="", **facts)
 
 

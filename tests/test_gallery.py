@@ -25,7 +25,7 @@ models:
 """
 VAE = {"model": "autoencoders/vae", "data": "glyphs", "judge": "mlp", "seed": 8, "steps": 1200, "channels": [32, 64]}
 INFO = {
-    "name": "glyphs", "kind": "images", "shape": [1, 32, 32], "classes": ["A", "<B>"], "attributes": [], "values": {},
+    "name": "glyphs", "kind": "images", "shape": [1, 32, 32], "classes": ["A", "<B>"], "attributes": [], "values": {}, "vocabulary": {},
     "counts": {"train": 20000, "validation": 10, "test": 5}, "fingerprint": "f" * 64, "notes": [],
 }  # fmt: skip
 FIGURES = {"figure": "loss", "kl": 5.5, "loss": 120.349, "fid": 131.0, "fid_floor": 0.4, "compared": 5000, "judge": "mlp 01"}
@@ -89,7 +89,7 @@ def build_vae() -> None:
         models__NAME__model={"model": VAE["model"], "params": VAE, "info": INFO},
         metrics__NAME__figures=FIGURES,
         metrics__NAME__curve=CURVE,
-        samples__NAME={"samples": "Drawn from the prior <here>.", "latent": "The plane.", "grid": "A grid."},
+        samples__NAME={"samples.png": "Drawn from the prior <here>.", "latent.png": "The plane.", "grid.png": "A grid."},
         runs__train__NAME={
             "seconds": 104.6,
             "device": "a CPU, 1 thread",
@@ -177,7 +177,7 @@ def test_a_damaged_or_missing_file_leaves_the_old_page() -> None:
     page()
     before = Path("gallery.html").read_bytes()
     Path("data/samples/vae/latent.png").unlink()
-    with pytest.raises(UsageError, match=r"data/samples/vae/latent.png: no picture"):
+    with pytest.raises(UsageError, match=r"data/samples/vae/latent.png: missing or damaged"):
         gallery.gallery()
     build("vae", models__NAME__model="{")
     with pytest.raises(UsageError, match=r"data/models/vae/model.json: not JSON"):

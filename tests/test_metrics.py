@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from generative.metrics.fid import Judge, frechet_distance, kernel_distance
+from generative.metrics.manifold import nearest_ratio, overlap
 
 
 def normal(n: int, scale: torch.Tensor, shift: float, seed: int) -> torch.Tensor:
@@ -50,3 +51,34 @@ def test_a_judge_orders_corruptions_and_does_not_depend_on_the_scale_of_features
     assert values[0]["fid"] < values[1]["fid"] < values[2]["fid"]
     assert values[0]["kid"] < values[1]["kid"] < values[2]["kid"]
     assert scaled.compare(train + noise)["fid"] == pytest.approx(plain.compare(train + noise)["fid"], rel=1e-6)
+
+
+def test_two_sets_of_one_distribution_overlap_and_two_far_apart_do_not() -> None:
+    ones = torch.ones(2, dtype=torch.float64)
+    real, same, far = normal(800, ones, 0.0, 1), normal(800, ones, 0.0, 2), normal(800, ones, 50.0, 3)
+    shared = overlap(same, real)
+    assert all(shared[key] > 0.9 for key in ("precision", "recall", "coverage"))
+    assert shared["density"] == pytest.approx(1, abs=0.1)
+    assert set(overlap(far, real).values()) == {0.0}
+
+
+def test_precision_sees_fidelity_and_recall_sees_variety() -> None:
+    ones = torch.ones(2, dtype=torch.float64)
+    real, narrow, wide = normal(800, ones, 0.0, 1), normal(800, ones * 0.1, 0.0, 2), normal(800, ones * 8, 0.0, 3)
+    assert overlap(narrow, real)["precision"] > 0.99 and overlap(narrow, real)["recall"] < 0.2
+    assert overlap(wide, real)["precision"] < 0.3 and overlap(wide, real)["recall"] > 0.9
+    assert overlap(narrow, real)["coverage"] < 0.3  # many samples in few balls
+
+
+def test_overlap_counts_by_hand() -> None:
+    real, made = torch.tensor([[0.0], [1.0], [10.0]]), torch.tensor([[0.5], [1.5], [30.0]])
+    # with k = 1 the balls of the real ones reach 1, 1 and 9; those of the made ones 1, 1 and 28.5
+    expected = {"precision": 2 / 3, "recall": 3 / 3, "density": (2 + 2 + 0) / 3, "coverage": 3 / 3}
+    assert overlap(made, real, k=1) == pytest.approx(expected)
+
+
+def test_copies_of_training_examples_show() -> None:
+    ones = torch.ones(4, dtype=torch.float64)
+    train, test, fresh = normal(500, ones, 0.0, 1), normal(500, ones, 0.0, 2), normal(500, ones, 0.0, 3)
+    assert nearest_ratio(fresh, train, test) == pytest.approx(1, abs=0.1)
+    assert nearest_ratio(train[:300] + 1e-6, train, test) < 1e-4

@@ -22,8 +22,8 @@ from generative.params import typed
 
 def info(shape: list[int], classes: int = 10, kind: Any = "images") -> Info:
     counts = {"train": 1, "validation": 1, "test": 1}
-    return Info(name="none", kind=kind, shape=shape, classes=[str(i) for i in range(classes)], attributes=[], values={}, counts=counts,
-                fingerprint="", notes=[])  # fmt: skip
+    return Info(name="none", kind=kind, shape=shape, classes=[str(i) for i in range(classes)], attributes=[], values={},
+                vocabulary={}, counts=counts, fingerprint="", notes=[])  # fmt: skip
 
 
 def published(name: str, shape: list[int], **changes: Any) -> Model:

@@ -18,8 +18,8 @@ pytestmark = [
     pytest.mark.xdist_group("nursery"),
 ]
 PIPELINE = """stages:
-  one: {cmd: python -m generative.stages.say one, always_changed: true}
-  two: {cmd: python -m generative.stages.say two, always_changed: true}
+  one: {cmd: exec python -m generative.stages.say one, always_changed: true}
+  two: {cmd: exec python -m generative.stages.say two, always_changed: true}
   shell: {cmd: echo in a shell | tr a-z A-Z, always_changed: true}
 """
 PARAMS = "data: {}\nencodings: {}\nmodels:\n  one: {threads: 1}\n  two: {threads: 2}\n"
@@ -87,7 +87,7 @@ def test_code_is_read_anew(told: list[list[Any]]) -> None:
 
 
 def test_each_end_is_told_and_touches_no_other(told: list[list[Any]]) -> None:
-    exited = "failed to run: python -m generative.stages.say one, exited with -11"
+    exited = "failed to run: exec python -m generative.stages.say one, exited with -11"
     assert told[4:8] == [
         ["failed", f"failed to reproduce 'one': {exited}"],
         ["failed", "refused"],

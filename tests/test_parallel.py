@@ -63,7 +63,7 @@ def test_a_stage_that_crashes_takes_no_other_with_it(tmp_path: Path) -> None:
         file.write(CRASH)
     printed = workspace.run("python", "-m", "flows.catalogue", "--workers", "2", code=1)
     assert (
-        "train@mlp failed: failed to reproduce 'train@mlp': failed to run: python -m generative.stages.train mlp, exited with -11"
+        "train@mlp failed: failed to reproduce 'train@mlp': failed to run: exec python -m generative.stages.train mlp, exited with -11"
         in printed
     )
     assert "not started: evaluate@mlp, sample@mlp" in printed

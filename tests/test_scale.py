@@ -10,7 +10,7 @@ from generative import params, scale
 from generative.errors import UsageError
 
 TRAINING = {
-    "seed": 1, "steps": 100, "batch_size": 10, "accumulate": 1, "learning_rate": 0.0005, "schedule": "constant",
+    "compared": 0, "seed": 1, "steps": 100, "batch_size": 10, "accumulate": 1, "learning_rate": 0.0005, "schedule": "constant",
     "clip_norm": 0.0, "precision": "float32",
     "threads": 1, "log_every": 10, "checkpoint_every": 50,
 }  # fmt: skip

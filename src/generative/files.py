@@ -91,3 +91,11 @@ def die_with_parent() -> None:
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+PICTURES = (".png", ".gif")  # what DVC's plots show; an output folder of plots must hold nothing else
+
+
+def exhibit_file(name: str, file: str) -> Path:
+    """Where the sample stage leaves a file that data/samples/NAME.json names."""
+    return Path("data/samples" if Path(file).suffix in PICTURES else "data/pieces") / name / file

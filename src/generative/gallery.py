@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import argparse
 import ast
-import base64
 import html
 import re
-import struct
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +16,8 @@ from typing import Any
 
 from generative import params
 from generative.chart import charts
-from generative.errors import UsageError
-from generative.files import write_file
+from generative.exhibited import exhibit
+from generative.files import exhibit_file, write_file
 from generative.results import DATA, headline, numbers, published, read_json, training_run
 from generative.scale import scale_of
 
@@ -154,24 +152,12 @@ def _note(message: str, command: str) -> str:
 
 
 def _samples(name: str) -> str:
-    folder = DATA / "samples" / name
-    captions = read_json(folder.with_suffix(".json"))
-    pictures = [_picture(folder / f"{exhibit}.png") for exhibit in captions]
-    sizes = [struct.unpack(">II", picture[16:24]) for picture in pictures]  # where a PNG states its size
+    captions = read_json(DATA / "samples" / f"{name}.json")
+    shown = [exhibit(f"{name}: {Path(file).stem}", exhibit_file(name, file)) for file in captions]
     figures = []
-    for (exhibit, caption), picture, (width, height), place in zip(captions.items(), pictures, sizes, _places(sizes), strict=True):
-        figures.append(
-            f'<figure class="{place}"><img src="data:image/png;base64,{base64.b64encode(picture).decode()}" width="{width}" '
-            f'height="{height}" alt="{html.escape(f"{name}: {exhibit}")}"><figcaption>{html.escape(caption)}</figcaption></figure>'
-        )
+    for caption, (body, _), place in zip(captions.values(), shown, _places([size for _, size in shown]), strict=True):
+        figures.append(f'<figure class="{place}">{body}<figcaption>{html.escape(caption)}</figcaption></figure>')
     return f"<div class=samples>{''.join(figures)}</div>" if figures else ""
-
-
-def _picture(path: Path) -> bytes:
-    picture = path.read_bytes() if path.exists() else b""
-    if not picture.startswith(b"\x89PNG"):
-        raise UsageError(f"{path}: no picture, though {path.parent}.json names it; `dvc checkout` restores it")
-    return picture
 
 
 def _places(sizes: list[tuple[int, int]]) -> list[str]:

@@ -5,8 +5,8 @@
 
 The keys, on disk and in a `Batch`:
 
-    x          images: uint8 (N, C, H, W) on disk, float32 in [-1, 1] in memory, always; points and codes: float32 (N, ...);
-               tokens: int64 (N, T)
+    x          images: uint8 (N, C, H, W) on disk, float32 in [-1, 1] in memory, always; films: the same for (N, T, C, H, W);
+               points and codes: float32 (N, ...); text and music: int64 tokens (N, T), or (N, T, S) of S streams
     y          class labels, int64 (N,), indices into `Info.classes`
     attributes float32 (N, A), columns named by `Info.attributes`
     mask       bool (N, T), True = may attend
@@ -37,7 +37,8 @@ else:
     Batch = dict
 
 SPLITS = ("train", "validation", "test")
-TYPES = {"images": "uint8", "points": "float32", "codes": "float32", "tokens": "int64"}  # of x, by `Info.kind`
+TYPES = {"images": "uint8", "films": "uint8", "points": "float32", "codes": "float32", "text": "int64", "music": "int64"}  # of x, by kind
+PICTURES = ("images", "films")
 OTHERS = {"y": "int64", "attributes": "float32", "mask": "bool"}
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -46,11 +47,12 @@ class Info(Block):
     """What the numbers of a data set mean; stored as info.json."""
 
     name: str
-    kind: Literal["images", "points", "codes", "tokens"]
-    shape: Annotated[list[Positive], Field(min_length=1)]  # of one x: (C, H, W), (D,) or (T,)
+    kind: Literal["images", "films", "points", "codes", "text", "music"]
+    shape: Annotated[list[Positive], Field(min_length=1)]  # of one x
     classes: list[str]  # empty where there are no labels
     attributes: list[str]
     values: dict[str, list[str]]  # the names of an attribute's values, where it is a choice
+    vocabulary: dict[str, list[str]]  # of each stream of tokens, in the order of their numbers
     counts: dict[str, Annotated[int, Field(ge=0)]]  # examples a split
     fingerprint: str  # sha256 over the arrays: the data hash that runs record
     notes: list[str]  # what preprocessing skipped or changed, for the person
@@ -107,7 +109,7 @@ class Dataset:
                 f"{self.folder / name / 'x.npy'}: expected examples of shape {self.info.shape} as info.json says, "
                 f"got {list(arrays['x'].shape[1:])}"
             )
-        return Split(arrays, self.info.kind == "images")
+        return Split(arrays, self.info.kind in PICTURES)
 
     def _load(self, path: Path, count: int) -> NDArray[Any]:
         array, key = _mapped(path), path.stem
@@ -150,6 +152,7 @@ def write_dataset(
     classes: list[str] | None = None,
     attributes: list[str] | None = None,
     values: dict[str, list[str]] | None = None,
+    vocabulary: dict[str, list[str]] | None = None,
     notes: list[str] | None = None,
 ) -> Info:
     """Writes the arrays and info.json into an empty folder; shape, counts and fingerprint follow from the arrays."""
@@ -170,6 +173,7 @@ def write_dataset(
             "classes": classes or [],
             "attributes": attributes or [],
             "values": values or {},
+            "vocabulary": vocabulary or {},
             "counts": {split: len(splits[split]["x"]) for split in SPLITS},
             "fingerprint": digest.hexdigest(),
             "notes": notes or [],

@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from generative.metrics.manifold import nearest_ratio, overlap
+
 
 class Judge:
     """Compares images with held-out ones.
@@ -25,12 +27,13 @@ class Judge:
         self.describe = describe
         features = self._features(train)
         self.mean, self.scale = features.mean(0), features.std(0).clamp(min=1e-6)
-        self.test = self._standard(test)
+        self.train, self.test = (features - self.mean) / self.scale, self._standard(test)
 
     def compare(self, images: Tensor) -> dict[str, float]:
-        """FID and KID between the images and the held-out ones."""
+        """Distances and overlaps between the images and the held-out ones, and how near they are to the training images."""
         features = self._standard(images)
-        return {"fid": frechet_distance(features, self.test), "kid": kernel_distance(features, self.test)}
+        distances = {"fid": frechet_distance(features, self.test), "kid": kernel_distance(features, self.test)}
+        return distances | overlap(features, self.test) | {"nearest_ratio": nearest_ratio(features, self.train, self.test)}
 
     def _standard(self, images: Tensor) -> Tensor:
         return (self._features(images) - self.mean) / self.scale

@@ -19,6 +19,7 @@ class Sheet:
     images: Tensor
     rows: list[str] = field(default_factory=list)
     titles: list[list[str]] = field(default_factory=list)
+    nearest: bool = False  # the sample stage adds the nearest training image, by pixels, below each
 
 
 @dataclass(frozen=True)
@@ -54,4 +55,45 @@ class Histogram:
     normal: bool  # draw the standard normal density over each
 
 
-Exhibit = Sheet | Scatter | Heatmap | Histogram
+@dataclass(frozen=True)
+class Lines:
+    """Curves in panels side by side: (title, {label: (x (N,), y (N,))})."""
+
+    name: str
+    caption: str
+    panels: list[tuple[str, dict[str, tuple[Tensor, Tensor]]]]
+    x_axis: str
+    y_axis: str
+
+
+@dataclass(frozen=True)
+class Film:
+    """Pictures one after another: frames (T, C, H, W) in [-1, 1], each shown `zoom` times as large."""
+
+    name: str
+    caption: str
+    frames: Tensor
+    frames_per_second: float
+    zoom: int
+
+
+@dataclass(frozen=True)
+class Text:
+    """Texts, a line each."""
+
+    name: str
+    caption: str
+    lines: list[str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of words and numbers under named columns."""
+
+    name: str
+    caption: str
+    columns: list[str]
+    rows: list[list[str | float]]
+
+
+Exhibit = Sheet | Scatter | Heatmap | Histogram | Lines | Film | Text | Table

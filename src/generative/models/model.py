@@ -10,12 +10,14 @@ codebook, Z latent, S steps.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -56,9 +58,23 @@ class Model(nn.Module, ABC):
     def exhibits(self, batch: Batch) -> list[Exhibit]:
         """What a person looks at, made from held-out examples. Called in eval mode, without gradients, seeded."""
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        """`n` new examples in the range of the data, with torch's current random state. Left out by what has no sampler."""
+    def sample(self, n: int, condition: Tensor | None = None, **options: Any) -> Tensor:
+        """`n` new examples in the range of the data, with torch's current random state. Left out by what has no sampler.
+
+        A model with options names them as keyword arguments with their type, such as `steps: int | None = None`; None means what its
+        block says. The sample stage offers them on its command line.
+
+        Args:
+            condition: (n,) labels, or (T,) tokens to begin with; a model without a use for it refuses it.
+        """
         raise UsageError(f"{type(self).__name__} has no sampler")
+
+    def asked(self, batch: Batch) -> Batch:
+        """Examples made to order from held-out ones: x, and y, the labels that a judge should read in them.
+
+        Left out by what takes no orders.
+        """
+        raise UsageError(f"{type(self).__name__} takes no orders")
 
     def encode(self, batch: Batch) -> Batch:
         """The batch as phase two trains on it. Left out by what is nobody's first phase."""
@@ -78,7 +94,41 @@ class Model(nn.Module, ABC):
     def after_step(self, step: int) -> None:
         """Follows the new weights, as averages do."""
 
+    def unconditional(self, condition: Tensor | None) -> None:
+        """Raises: UsageError: there is a condition, for which this model has no use."""
+        if condition is not None:
+            raise UsageError(f"{type(self).__name__} has no use for a condition (label or prompt)")
+
     @classmethod
     def can(cls, method: str) -> bool:
         """Whether the class fills in the optional `method`."""
         return inspect.getattr_static(cls, method) is not inspect.getattr_static(Model, method)
+
+
+class Average(nn.Module):
+    """An exponential moving average of a module's weights, called as the module is.
+
+    It is made of buffers, so that no optimizer holds it and every checkpoint carries it; the module's own buffers are copied as they are.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+        self.module = copy.deepcopy(module)
+        for owner in self.module.modules():
+            for name, parameter in list(owner.named_parameters(recurse=False)):
+                delattr(owner, name)
+                owner.register_buffer(name, parameter.detach().clone())
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.module(*args, **kwargs)
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        """Moves every weight a share of 1 - decay towards the module's; the first steps move further, to forget the initial weights."""
+        share = 1 - min(self.decay, (1 + step) / (10 + step))
+        mine = dict(self.module.named_buffers())
+        for name, value in module.named_parameters():
+            mine[name].lerp_(value, share)
+        for name, value in module.named_buffers():
+            mine[name].copy_(value)

@@ -35,26 +35,46 @@ ADVICE = {
 }
 
 
-def command_line(stage: Callable[[str], None], section: str) -> None:
+def command_line(stage: Callable[..., None], section: str, options: dict[str, str] | None = None) -> None:
     """Runs `python -m generative.stages.STAGE NAME`; exits with 1 after one message for what a user can mend.
 
     Args:
         section: of params.yaml, whose entries NAME may be.
+        options: what --help says of those of the stage that may stand after NAME; any other `--key value` is passed to the stage too.
+            None where it has no options.
     """
     title = stage.__name__
     parser = argparse.ArgumentParser(
         prog=f"python -m generative.stages.{title}",
         description=inspect.getdoc(stage),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("name", help=f"an entry of {section} in params.yaml")
-    name = parser.parse_args().name
+    for option, meaning in (options or {}).items():
+        parser.add_argument(f"--{option}", help=meaning)
+    known, rest = parser.parse_known_args()
+    if rest and options is None:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    name = known.name
+    given = {option: getattr(known, option) for option in options or {} if getattr(known, option) is not None}
+    given |= _pairs(parser, rest)
     if "DVC_STAGE" in os.environ:  # outside DVC the parent is a person's shell, which may go, as with nohup
         die_with_parent()
         # A DVC that died before that line has left us to a process outside its group, which is ours too; torchrun's workers have their own.
         if os.getpgrp() not in (os.getpid(), os.getpgid(os.getppid())):
             sys.exit(f"{title} {name}: DVC is gone")
-    sys.exit(guarded(lambda: stage(name), f"{title} {name}"))
+    sys.exit(guarded(lambda: stage(name, **given), f"{title} {name}"))
+
+
+def _pairs(parser: argparse.ArgumentParser, words: list[str]) -> dict[str, str]:
+    """`--key value` or `--key=value`, which argparse does not know, as a dictionary."""
+    pairs, words = {}, [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    for key, value in zip(words[::2], [*words[1::2], None], strict=False):
+        if not key.startswith("--") or value is None:
+            parser.error(f"expected --option value, got {key}")
+        pairs[key.removeprefix("--")] = value
+    return pairs
 
 
 def guarded(work: Callable[[], None], title: str) -> int:

@@ -34,7 +34,7 @@ def encode(name: str) -> None:
                 folder,
                 splits,
                 name=name,
-                kind="codes" if splits["train"]["x"].dtype.kind == "f" else "tokens",
+                kind="codes",
                 classes=dataset.info.classes,
                 attributes=dataset.info.attributes,
                 values=dataset.info.values,

@@ -6,17 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from generative.catalogue import Catalogue
     from generative.data.store import Dataset
     from generative.models.model import Model
     from generative.params import Training
     from generative.training.device import Place
 
 
+COMPARED = ("images",)  # kinds of data with a module of their name in metrics/
+
+
 def evaluate(name: str) -> None:
     """Measures a trained model on the whole test split, in float32, and writes data/metrics/NAME/figures.json.
 
-    A model with a judge is also compared by its samples: FID and KID in the judge's features, beside the same figures of real training
-    images (the floor) and of the untrained model.
+    What a model makes is also compared with held-out examples, by the means of its kind of data: for images in the features of its
+    judge, beside the same figures of other real images (the floor) and of the untrained model.
     """
     import json
 
@@ -36,43 +40,38 @@ def evaluate(name: str) -> None:
     with recorded("evaluate", name, params.model_dump(), data=dataset.info.fingerprint) as record:
         measured = held_out(model, dataset.split("test").to(place.device), place, params, params.steps)
         figures: dict[str, Any] = {"figure": model.figure, **measured}
-        if params.judge != name and model.can("sample"):
-            network = checkpoint.trained(params.judge, catalogue.model(params.judge)[0], dataset.info, place.device)
-            figures |= judged(model, network, dataset, params, place)
+        judge = None if params.judge == name else _judge(params.judge, catalogue, dataset, place)
+        figures |= compared(model, judge, dataset, params, place)
         rounded = {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in figures.items()}
         record.run.metrics({key: value for key, value in rounded.items() if isinstance(value, float)}, params.steps)
         write_file(Path("data/metrics") / name / "figures.json", json.dumps(rounded, indent=1) + "\n")
     print(f"evaluate {name}: " + "  ".join(f"{key} {value}" for key, value in rounded.items()))
 
 
-def judged(model: Model, network: Model, dataset: Dataset, params: Training, place: Place) -> dict[str, Any]:
-    """FID and KID of as many samples as there are test images (5,000 at most), of real images and of the untrained model."""
+def compared(model: Model, judge: Model | None, dataset: Dataset, params: Training, place: Place) -> dict[str, Any]:
+    """How what the model makes compares with held-out examples, by the means of its kind of data."""
     import hashlib
+    import importlib
 
     import torch
 
-    from generative.metrics.fid import Judge
-    from generative.training import device
+    from generative.metrics.subject import Subject
 
-    count = min(5000, dataset.info.counts["test"], dataset.info.counts["train"])
-    device.seed(params.seed)
-    untrained = type(model)(params, dataset.info).eval()  # type: ignore[call-arg]
-    place.put(untrained)
+    subject = Subject(model, dataset, params, place, judge)
+    if not subject.count or dataset.info.kind not in COMPARED:
+        return {}
     with torch.no_grad():
-        train, test = (dataset.split(split)[:count]["x"] for split in ("train", "test"))
-        judge = Judge(lambda x: network.features(place.take({"x": x})), train, test)
-        device.seed(params.seed)
-        figures = judge.compare(torch.cat([model.sample(n) for n in _portions(count)]))
-        figures |= {f"{key}_floor": value for key, value in judge.compare(train).items()}
-        figures |= {
-            f"{key}_untrained": value for key, value in judge.compare(torch.cat([untrained.sample(n) for n in _portions(count)])).items()
-        }
+        figures = importlib.import_module(f"generative.metrics.{dataset.info.kind}").compare(subject)
+    if judge is None:
+        return {**figures, "compared": subject.count}
     weights = (Path("data/models") / params.judge / "weights.safetensors").read_bytes()
-    return {**figures, "compared": count, "judge": f"{params.judge} {hashlib.sha256(weights).hexdigest()[:12]}"}
+    return {**figures, "compared": subject.count, "judge": f"{params.judge} {hashlib.sha256(weights).hexdigest()[:12]}"}
 
 
-def _portions(count: int, size: int = 500) -> list[int]:
-    return [min(size, count - start) for start in range(0, count, size)]
+def _judge(name: str, catalogue: Catalogue, dataset: Dataset, place: Place) -> Model:
+    from generative.training import checkpoint
+
+    return checkpoint.trained(name, catalogue.model(name)[0], dataset.info, place.device)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Draws exhibits as PNG files, the same bytes for the same numbers."""
+"""Draws exhibits as files, the same bytes for the same numbers."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -17,11 +18,12 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from generative.data.store import to_pixels
-from generative.models.exhibit import Exhibit, Heatmap, Histogram, Scatter, Sheet
+from generative.models.exhibit import Exhibit, Film, Heatmap, Histogram, Lines, Scatter, Sheet, Table, Text
 
 PAPER, INK, FAINT = (255, 255, 255), (38, 38, 46), (128, 128, 140)
 TILE = 56  # smallest side of a picture on a sheet, in pixels
 GAP = 4
+SUFFIX = {Film: ".gif", Text: ".txt", Table: ".csv"}  # of files that are no still pictures
 STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -34,20 +36,62 @@ STYLE: Any = {
 }
 
 
-def draw(exhibit: Exhibit, path: Path, look: Callable[[Tensor], Tensor] = lambda x: x) -> None:
-    """Writes the exhibit as a PNG.
+def draw(exhibit: Exhibit, folder: Path, look: Callable[[Tensor], Tensor] = lambda x: x) -> dict[str, str]:
+    """Writes the exhibit into the folder.
 
     Args:
         look: turns examples of the data set into images, where they are none.
+
+    Returns:
+        What was written: names of files with their captions.
     """
+    path = folder / (exhibit.name + SUFFIX.get(type(exhibit), ".png"))
     if isinstance(exhibit, Sheet):
         _sheet(exhibit, look).save(path, optimize=True)
-        return
-    plot = {Scatter: _scatter, Heatmap: _heatmap, Histogram: _histogram}[type(exhibit)]
+    elif isinstance(exhibit, Film):
+        _film(exhibit, path)
+    elif isinstance(exhibit, Text):
+        path.write_text("".join(f"{line}\n" for line in exhibit.lines), encoding="utf-8")
+    elif isinstance(exhibit, Table):
+        _table(exhibit, path)
+    else:
+        _plot(exhibit, path)
+    return {path.name: exhibit.caption}
+
+
+def _plot(exhibit: Scatter | Heatmap | Histogram | Lines, path: Path) -> None:
+    plot = {Scatter: _scatter, Heatmap: _heatmap, Histogram: _histogram, Lines: _lines}[type(exhibit)]
     with matplotlib.style.context(STYLE, after_reset=True):  # a person's own settings must not change the picture
         figure = plot(exhibit)
         # a version number in the file would change its hash without changing the picture
         figure.savefig(path, dpi=110, bbox_inches="tight", facecolor="white", metadata={"Software": None})
+
+
+def _film(film: Film, path: Path) -> None:
+    frames = [_tile(array) for array in to_pixels(film.frames).cpu().numpy()]
+    size = (frames[0].width * film.zoom, frames[0].height * film.zoom)
+    frames = [frame.resize(size, Image.Resampling.NEAREST) for frame in frames]
+    # one palette for all: a palette a frame would flicker
+    palette = _mosaic(frames).quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    shown = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    shown[0].save(path, save_all=True, append_images=shown[1:], duration=round(1000 / film.frames_per_second), loop=0, optimize=False)
+
+
+def _mosaic(frames: list[Image.Image]) -> Image.Image:
+    """Some frames, evenly spread, in one picture."""
+    chosen = frames[:: max(1, len(frames) // 16)]
+    width, height = chosen[0].size
+    mosaic = Image.new("RGB", (width, height * len(chosen)))
+    for number, frame in enumerate(chosen):
+        mosaic.paste(frame, (0, number * height))
+    return mosaic
+
+
+def _table(table: Table, path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(table.columns)
+        writer.writerows([[f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row] for row in table.rows])
 
 
 def _sheet(sheet: Sheet, look: Callable[[Tensor], Tensor]) -> Image.Image:
@@ -151,4 +195,16 @@ def _histogram(histogram: Histogram) -> Figure:
         axes.set_yticks([])
     for axes in cells[len(histogram.panels) :]:
         axes.set_axis_off()
+    return figure
+
+
+def _lines(lines: Lines) -> Figure:
+    figure = Figure(figsize=(4.6 * len(lines.panels), 3.4), layout="constrained")
+    for axes, (title, curves) in zip(figure.subplots(1, len(lines.panels), squeeze=False)[0], lines.panels, strict=True):
+        for (label, (x, y)), colour in zip(curves.items(), _colours(len(curves)), strict=True):
+            axes.plot(x.cpu().numpy(), y.cpu().numpy(), color=colour, linewidth=1.6, label=label)
+        axes.set_title(title)
+        axes.set_xlabel(lines.x_axis)
+        axes.set_ylabel(lines.y_axis)
+        axes.legend(frameon=False, fontsize=9)
     return figure

@@ -51,7 +51,7 @@ def train(name: str) -> None:
             progress(step, row)
             run.metrics({key: value for key, value in row.items() if key != "step"}, step)
             if any(key.startswith("validation/") for key in row):
-                _picture(model, dataset.info, run, work.folder / "samples.png", step)
+                _picture(model, dataset.info, run, work.folder, step)
 
         curve = descend(model, params, train_split, validation, place, work, watch)
         record.seconds = curve.seconds
@@ -62,7 +62,7 @@ def train(name: str) -> None:
         work.file.unlink()
 
 
-def _picture(model: Model, info: Info, run: Run, path: Path, step: int) -> None:
+def _picture(model: Model, info: Info, run: Run, folder: Path, step: int) -> None:
     """Shows what the model makes at this step, always from the same random numbers."""
     if not model.can("sample") or info.kind != "images":
         return
@@ -78,9 +78,9 @@ def _picture(model: Model, info: Info, run: Run, path: Path, step: int) -> None:
         seed(PICTURES)
         images = model.sample(PICTURES).unflatten(0, (2, PICTURES // 2))
     model.train()
-    with naming(path):
-        draw(Sheet("samples", "", images), path)
-    run.image("samples", path, step)
+    with naming(folder / "samples.png"):
+        draw(Sheet("samples", "", images), folder)
+    run.image("samples", folder / "samples.png", step)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,7 @@ class Autoencoder(Model):
         return self._loss(batch)[1]
 
     def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
+        self.unconditional(condition)
         deviation = (self.square - self.mean**2).clamp(min=0).sqrt()
         u = torch.rand(n, self.params.latent_size, device=self.mean.device)
         return self.decode(self.mean + (4 * u - 2) * deviation)

@@ -65,6 +65,7 @@ class VAE(Model):
         return self._loss(batch)[1]
 
     def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
+        self.unconditional(condition)
         return self.decode(torch.randn(n, self.params.latent_size, device=self.mean.weight.device))
 
     def encode(self, batch: Batch) -> Batch:
