@@ -38,7 +38,7 @@ def test_as_many_samples_as_asked_for_the_same_under_one_seed(in_built: Path, tm
         ({"count": "0"}, "--count: expected a whole number from 1 to"),
         ({"label": "Q"}, "--label: no 'Q' in glyphs; there are: 0, 1"),
         ({"label": "A"}, "VAE has no use for a condition"),
-        ({"stepz": "5"}, "--stepz: VAE has no such option; there are: count, seed, out, steps, scale"),
+        ({"stepz": "5"}, "--stepz: VAE has no such option; did you mean steps?"),
         ({"steps": "1.5"}, "--steps: expected a whole number, got '1.5'"),
         ({"scale": "nan"}, "--scale: expected a number"),
     ],

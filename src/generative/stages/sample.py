@@ -53,7 +53,7 @@ def sample(name: str, **again: str) -> None:
         exhibits = [_completed(exhibit, dataset) for exhibit in model.exhibits(place.take(dataset.split("test")[:EXAMPLES]))]
         look = viewer(dataset, place.device)
         captions: dict[str, str] = {}
-        with new_folder(Path("data/samples") / name) as pictures, new_folder(Path("data/pieces") / name) as pieces:
+        with new_folder(Path("data/pieces") / name) as pieces, new_folder(Path("data/samples") / name) as pictures:
             for exhibit in exhibits:
                 captions |= draw(exhibit, pictures, look)
             for file in sorted(pictures.iterdir()):
