@@ -59,7 +59,7 @@ def ink(colour: Colour) -> Any:
 
 
 def ellipse(centre: ArrayLike, radius: ArrayLike) -> Points:
-    return np.asarray(centre) + _CIRCLE * radius
+    return np.asarray(centre, float) + _CIRCLE * np.asarray(radius, float)
 
 
 def smooth(corners: ArrayLike, times: int = 3) -> Points:
@@ -74,7 +74,7 @@ def smooth(corners: ArrayLike, times: int = 3) -> Points:
 def arc(start: ArrayLike, middle: ArrayLike, end: ArrayLike) -> Points:
     """Nine points of the parabola that leaves `start` and ends at `end`, drawn towards `middle`."""
     t = np.linspace(0, 1, 9)[:, None]
-    return (1 - t) ** 2 * np.asarray(start) + 2 * t * (1 - t) * np.asarray(middle) + t**2 * np.asarray(end)
+    return (1 - t) ** 2 * np.asarray(start, float) + 2 * t * (1 - t) * np.asarray(middle, float) + t**2 * np.asarray(end, float)
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:

@@ -14,7 +14,7 @@
     tilt        of the head, in [-1, 1], positive clockwise
     brows       in [-1, 1], positive raised
 
-The shade of the hair varies a little, too. An example depends on the seed, its split and its place alone, whatever their number.
+The shade of the hair varies, too. An example depends on the seed, its split and its place alone, whatever their number.
 """
 
 from __future__ import annotations
@@ -113,8 +113,7 @@ def preprocess(params: Params, name: str, raw: Path, folder: Path) -> store.Info
 
 
 def face(row: dict[str, float]) -> Face:
-    names = {key: values[int(row[key])] for key, values in VALUES.items()}
-    place = row["skin"] * (len(SKIN) - 1)
+    names, place = {key: values[int(row[key])] for key, values in VALUES.items()}, row["skin"] * (len(SKIN) - 1)
     return Face(
         *(names[key] for key in ("hair", "smiling", "glasses", "beard", "hat")),
         skin=np.array([np.interp(place, range(len(SKIN)), channel) for channel in SKIN.T]),
@@ -259,9 +258,8 @@ def _fringe(hair: str, w: float, x: float) -> list[Points]:
     """Where the hair ends upon the face, from right to left."""
     left, right = np.array([-w + 0.01, 0.0]), np.array([w - 0.01, 0.0])
     if hair == "spiky":
-        return [
-            np.array([(w - 0.06, -0.3), (0.2 + x, -0.24), (0.08 + x, -0.36), (-0.08 + x, -0.24), (-0.22 + x, -0.36), (-w + 0.06, -0.28)])
-        ]
+        across = [w - 0.06, 0.2 + x, 0.08 + x, -0.08 + x, -0.22 + x, -w + 0.06]
+        return [np.array([across, [-0.3, -0.24, -0.36, -0.24, -0.36, -0.28]]).T]
     if hair == "short":
         part = (0.16 + x, -0.44)
         return [right, arc((w - 0.05, -0.24), (w - 0.08, -0.38), part), arc(part, (0.02 + x, -0.3), (-w + 0.06, -0.25)), left]
