@@ -26,7 +26,7 @@ from generative.data.canvas import Canvas, Points
 from generative.params import Positive, Source
 
 DETAIL = 3  # images are drawn this many times larger and averaged down
-STEPS = 20  # corners of the polygon that stands for a circle
+STEPS = 16  # corners of the polygon that stands for a circle
 
 # In studs: a brick is 6/5 high, a plate 2/5; a stud is 3/10 of a stud's side in radius and 1/5 high.
 STUD_RADIUS, STUD_HEIGHT = 0.3, 0.2
@@ -53,17 +53,15 @@ KINDS = {
     "brick 1x1": Kind(1, 1, BRICK, "box"),
     "brick 1x2": Kind(2, 1, BRICK, "box"),
     "brick 2x2": Kind(2, 2, BRICK, "box"),
-    "brick 2x3": Kind(3, 2, BRICK, "box"),
     "brick 2x4": Kind(4, 2, BRICK, "box"),
     "plate 1x4": Kind(4, 1, PLATE, "box"),
-    "plate 2x2": Kind(2, 2, PLATE, "box"),
     "plate 2x4": Kind(4, 2, PLATE, "box"),
     "round 2x2": Kind(2, 2, BRICK, "round"),
     "slope 2x2": Kind(2, 2, BRICK, "slope"),
 }
 RANGES = {
     "turn": (0.0, 2 * np.pi),
-    "tilt": (0.35, 1.05),
+    "tilt": (0.4, 0.9),
     "roll": (-0.15, 0.15),
     "size": (0.9, 1.1),
     "tone": (0.0, 1.0),
@@ -115,12 +113,12 @@ def draw(row: dict[str, float], size: int) -> NDArray[np.uint8]:
     scene = _scene(row, kind)
     canvas = Canvas(_ground(scene, kind, size * DETAIL), DETAIL)
     if kind.form == "round":
-        _cylinder(canvas, scene, np.zeros(3), kind.long / 2, kind.high)
+        _stand(canvas, _cylinder(scene, kind.long / 2, kind.high), scene.see(np.zeros((1, 3))))
     else:
         _block(canvas, scene, kind)
     studs = _studs(kind)
-    for stud in studs[np.argsort(-(studs @ scene.camera[2]))]:  # the farthest first
-        _cylinder(canvas, scene, stud, STUD_RADIUS, STUD_HEIGHT)
+    farthest_first = np.argsort(-(studs @ scene.camera[2]))
+    _stand(canvas, _cylinder(scene, STUD_RADIUS, STUD_HEIGHT), scene.see(studs[farthest_first]))
     return canvas.array()
 
 
@@ -166,24 +164,32 @@ def _circle(radius: float, z: float) -> Points:
 
 def _block(canvas: Canvas, scene: Scene, kind: Kind) -> None:
     foot, top = _corners(kind, 0.0), _corners(kind, kind.high)
-    sides = [np.array([foot[i], foot[(i + 1) % 4], top[(i + 1) % 4], top[i]]) for i in range(4)]
-    for face in [*sides, top]:
-        normal = np.cross(face[1] - face[0], face[2] - face[1])
-        normal /= np.linalg.norm(normal)
-        if normal @ scene.camera[2] < 0:  # towards the camera
-            canvas.fill(scene.shade(normal[None]), scene.see(face))
-
-
-def _cylinder(canvas: Canvas, scene: Scene, foot: Points, radius: float, high: float) -> None:
-    """Its side in upright strips, then its top."""
-    lower, upper = _circle(radius, 0.0) + foot, _circle(radius, high) + foot
-    normals = (lower + np.roll(lower, -1, axis=0)) / 2 - foot
+    after, above = np.roll(foot, -1, axis=0), np.roll(top, -1, axis=0)
+    faces = np.concatenate([np.stack([foot, after, above, top], axis=1), top[None]])  # (5, 4, 3)
+    normals = np.cross(faces[:, 1] - faces[:, 0], faces[:, 3] - faces[:, 0])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    below, above, grey = scene.see(lower), scene.see(upper), scene.shade(normals)
-    for i in np.flatnonzero(normals @ scene.camera[2] < 0):
-        j = (i + 1) % STEPS
-        canvas.fill(grey[i : i + 1], below[i], below[j], above[j], above[i])
-    canvas.fill(scene.shade(np.array([[0.0, 0, 1]])), above)
+    for i in np.flatnonzero(normals @ scene.camera[2] < 0):  # those towards the camera
+        canvas.fill(scene.shade(normals[i : i + 1]), scene.see(faces[i]))
+
+
+def _cylinder(scene: Scene, radius: float, high: float) -> list[tuple[Points, Points]]:
+    """(grey, outline) of its side in upright strips, then of its top; seen from where its foot's middle is."""
+    foot = _circle(radius, 0.0)
+    after = np.roll(foot, -1, axis=0)
+    normals = (foot + after) / np.linalg.norm(foot + after, axis=1, keepdims=True)
+    up = np.array([0.0, 0, high])
+    corners = np.stack([foot, after, after + up, foot + up], axis=1)  # (STEPS, 4, 3)
+    flat = corners @ scene.camera[:2].T * scene.scale
+    towards = np.flatnonzero(normals @ scene.camera[2] < 0)
+    strips = [(grey, flat[i]) for i, grey in zip(towards, scene.shade(normals[towards])[:, None], strict=True)]
+    return [*strips, (scene.shade(np.array([[0.0, 0, 1]])), flat[:, 3])]
+
+
+def _stand(canvas: Canvas, parts: list[tuple[Points, Points]], feet: Points) -> None:
+    """Puts the same thing on each of several places in the picture, (N, 2)."""
+    for foot in feet:
+        for grey, outline in parts:
+            canvas.fill(grey, outline + foot)
 
 
 def _studs(kind: Kind) -> Points:
