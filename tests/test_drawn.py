@@ -139,7 +139,8 @@ def test_the_camera_keeps_lengths_and_the_light_falls_as_lambert_says() -> None:
         np.testing.assert_allclose(scene.camera @ scene.camera.T, np.eye(3), atol=1e-12)
         np.testing.assert_allclose(np.cross(scene.camera[0], scene.camera[1]), scene.camera[2], atol=1e-12)
         top, down = scene.shade(np.array([[0.0, 0, 1], [0, 0, -1]]))
-        facing, angled = scene.shade(np.stack([scene.light, (scene.light + [0, 0, 1]) / np.linalg.norm(scene.light + [0, 0, 1])]))
+        between = np.add(scene.light, [0, 0, 1])
+        facing, angled = scene.shade(np.stack([scene.light, between / np.linalg.norm(between)]))
         assert down < top < angled < facing < 255
         assert scene.camera[2] @ [0, 0, 1] < 0  # from above
 
@@ -161,20 +162,19 @@ def test_a_hull_is_convex_and_holds_every_point() -> None:
     assert (left > -1e-12).all()
 
 
-@pytest.mark.parametrize(("kind", "extra"), [("lily", 0), ("lily", 2), ("daisy", 0), ("cherry", 1)])
+@pytest.mark.parametrize(("kind", "extra"), [("lily", 0), ("lily", 2), ("daisy", 0), ("daisy", 1)])
 def test_a_blossom_has_as_many_petals_as_it_says(kind: str, extra: int) -> None:
     image = blossom(kind, extra=float(extra))
     petals = flowers.KINDS[kind].petals + extra * (1 + flowers.KINDS[kind].petals // 8)
     angles = np.linspace(0, 2 * np.pi, 720, endpoint=False)
-    reach = 0.97 if kind == "cherry" else 0.8
-    x, y = (np.round(31.5 + 64 * 0.45 * reach * f(angles)).astype(int) for f in (np.cos, np.sin))
+    x, y = (np.round(31.5 + 64 * 0.45 * 0.8 * f(angles)).astype(int) for f in (np.cos, np.sin))
     inside = image[:, y, x].min(axis=0) > 120  # white petals on dusk
-    assert (inside & ~np.roll(inside, 1)).sum() == petals * (2 if kind == "cherry" else 1)  # a notched tip is two
+    assert (inside & ~np.roll(inside, 1)).sum() == petals
 
 
 def test_turning_a_blossom_by_one_petal_changes_nothing() -> None:
     for kind in flowers.KINDS:
-        assert np.abs(blossom(kind, turn=0.25) - blossom(kind, turn=1.25)).max() <= 1
+        assert changes(blossom(kind, turn=0.25), blossom(kind, turn=1.25)).sum() <= 8  # where rounding puts a point in the next petal
     assert changes(blossom("cherry", turn=0.0), blossom("cherry", turn=0.5)).sum() > 100
 
 
