@@ -88,6 +88,14 @@ def test_a_wrong_key_is_named(own: Path, changed: dict[str, Any], said: str) -> 
         read_folder(own, **changed)
 
 
+def test_a_folder_that_is_not_here_is_looked_for_in_the_mirror(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENERATIVE_MIRROR", str(own.parent))
+    assert sum(build(folder, FOLDER, own.parent / "built").info.counts.values()) == 6
+    monkeypatch.setenv("GENERATIVE_MIRROR", "http://127.0.0.1:9")
+    with pytest.raises(UsageError, match=r"data\.x\.path: expected a folder of images, got 'own'"):
+        build(folder, FOLDER, own.parent / "again")
+
+
 def test_a_table_gives_attributes_and_classes(own: Path) -> None:
     rows = "a.png,blue,-1,0.5\nb.jpg,red,1,1.5\nc.png,red,1,\nd.png,blue,1,2\nf.png,green,-1,3\nz.png,blue,1,1\n"
     (own / "table.csv").write_text("image_id,colour,smiling,age\n" + rows)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from generative.data import images, store
+from generative.data.fetch import MIRROR
 from generative.data.table import Table, encode, read_table
 from generative.errors import UsageError
 from generative.params import PARAMS_FILE, Source, closest
@@ -25,7 +27,9 @@ NAMED = 10  # files that one note names
 
 
 class Params(Source):
-    path: Annotated[str, Field(min_length=1)]  # the folder, searched with its subfolders; ~ is your home
+    path: Annotated[
+        str, Field(min_length=1)
+    ]  # the folder, searched with its subfolders; from here, or else from the mirror; ~ is your home
     attributes: str  # the table, absolute or seen from the folder; "" for none
     label: str  # the column that becomes the class; "" for none
     size: images.Size
@@ -36,7 +40,7 @@ class Params(Source):
 
 def download(params: Params, name: str, folder: Path) -> None:
     """Copies the pictures and the table as they are, with a manifest of their sha256."""
-    where, source = f"{PARAMS_FILE}: data.{name}", _home(params.path)
+    where, source = f"{PARAMS_FILE}: data.{name}", _place(params.path)
     if not source.is_dir():
         raise UsageError(f"{where}.path: expected a folder of images, got {params.path!r}, where there is none")
     files = {f"images/{file}": source / file for file in _pictures(source)}
@@ -73,6 +77,13 @@ def preprocess(params: Params, name: str, raw: Path, folder: Path) -> store.Info
     bounds["train"] = (params.test + params.validation, len(read))
     splits = {s: {k: a[slice(*bounds[s])] for k, a in {"x": x, **arrays}.items()} for s in store.SPLITS}
     return store.write_dataset(folder, splits, name=name, kind="images", notes=[_printable(note) for note in notes], **meaning)
+
+
+def _place(path: str) -> Path:
+    """The folder as the path says, or else seen from the mirror, where that is a folder of this machine."""
+    here, mirror = _home(path), os.environ.get(MIRROR, "")
+    mirrored = _home(mirror) / path
+    return mirrored if mirror and not here.is_dir() and mirrored.is_dir() else here
 
 
 def _home(path: str) -> Path:
