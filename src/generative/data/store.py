@@ -10,6 +10,7 @@ The keys, on disk and in a `Batch`:
     y          class labels, int64 (N,), indices into `Info.classes`
     attributes float32 (N, A), columns named by `Info.attributes`
     mask       bool (N, T), True = may attend
+    log_density  float32 (N,): the true log density of x in nats, where the data were drawn from one that is known
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ else:
 SPLITS = ("train", "validation", "test")
 TYPES = {"images": "uint8", "films": "uint8", "points": "float32", "codes": "float32", "text": "int64", "music": "int64"}  # of x, by kind
 PICTURES = ("images", "films")
-OTHERS = {"y": "int64", "attributes": "float32", "mask": "bool"}
+OTHERS = {"y": "int64", "attributes": "float32", "mask": "bool", "log_density": "float32"}
 Arrays = Mapping[str, NDArray[Any]]
 
 

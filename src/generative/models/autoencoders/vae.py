@@ -18,6 +18,7 @@ from generative.models.exhibit import Exhibit, Histogram, Scatter, Sheet
 from generative.models.model import Loss, Model, Objective
 from generative.nn.convolution import Downward, Upward, grid
 from generative.nn.initialise import glorot
+from generative.nn.normal import drawn, kl_to_standard_normal
 from generative.params import Positive, Training, Weight, Widths
 
 SHOWN, ROWS, HISTOGRAMS = 18, 15, 20
@@ -49,7 +50,7 @@ class VAE(Model):
 
     def _loss(self, batch: Batch) -> Loss:
         mean, log_variance = self.posterior(batch["x"])
-        z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
+        z = drawn(mean, log_variance)
         bce = F.binary_cross_entropy_with_logits(self.decoder(z).float(), (batch["x"] + 1) / 2)
         kl = kl_to_standard_normal(mean, log_variance).mean()
         reconstruction = self.params.reconstruction_weight * bce
@@ -95,8 +96,3 @@ class VAE(Model):
                       self.decode(normal.icdf(lattice)).unflatten(0, (ROWS, ROWS))),
             ]  # fmt: skip
         return shown
-
-
-def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, variance) || N(0, 1)) in nats, (B,): summed over the latent dimensions (Kingma and Welling 2013, appendix B)."""
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1)
