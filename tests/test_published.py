@@ -55,6 +55,16 @@ def test_idx_pads_as_published_and_holds_validation_back(tmp_path: Path) -> None
     assert sorted(map(bytes, both)) == sorted(map(bytes, x.astype(np.uint8)))
 
 
+def test_idx_interpolates_between_the_four_pixels_at_a_place(tmp_path: Path) -> None:
+    x = write_idx(tmp_path / "raw").astype(np.float64)
+    got = arrays(build(idx, IDX | {"fit": "interpolate", "size": 4}, tmp_path, download=False), "test")["x"][:, 0]
+    place = (np.arange(4) + 0.5) * 6 / 4 - 0.5
+    low = place.astype(int)
+    share = place - low
+    rows = x[:, low] * (1 - share)[:, None] + x[:, low + 1] * share[:, None]
+    np.testing.assert_array_equal(got, np.floor(rows[:, :, low] * (1 - share) + rows[:, :, low + 1] * share))
+
+
 def test_idx_resizes(tmp_path: Path) -> None:
     write_idx(tmp_path / "raw")
     assert build(idx, IDX | {"fit": "resize", "size": 4}, tmp_path, download=False).info.shape == [1, 4, 4]
