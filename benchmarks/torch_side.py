@@ -55,13 +55,14 @@ def plain(block: dict[str, Any]) -> Callable[[int], None]:
         examples, shuffled = len(everything["x"]), torch.Generator().manual_seed(params.seed)
         passes = -(-steps * params.batch_size // examples)
         order = torch.cat([torch.randperm(examples, generator=shuffled) for _ in range(passes)])
-        for rows in order[: steps * params.batch_size].split(params.batch_size):
+        for step, rows in enumerate(order[: steps * params.batch_size].split(params.batch_size)):
             batch = {key: values[rows] for key, values in everything.items()}
             with torch.autocast("cpu", torch.bfloat16, enabled=params.precision == "bfloat16"):
                 loss, _ = objective.loss(batch)
             objective.optimizer.zero_grad()
             loss.backward()
             objective.optimizer.step()
+            model.after_step(step)
 
     return run
 
