@@ -70,13 +70,13 @@ def environment() -> dict[str, str]:
 Rounds = dict[str, dict[str, list[float]]]  # contestant -> clock -> milliseconds a step of each round
 
 
-def race(commands: Mapping[str, list[str]], folder: Path, steps: int, rounds: int) -> Rounds:
-    """Starts every contestant, then lets them run one after another, `rounds` times."""
+def race(commands: Mapping[str, list[str]], folder: Path, steps: int, rounds: int, warm_up: int = WARM_UP) -> Rounds:
+    """Starts every contestant, then lets them run one after another, `rounds` times, after `warm_up` steps each."""
     contestants = {name: Contestant(command, folder / name.replace(" ", "_")) for name, command in commands.items()}
     times: Rounds = {name: {"cpu": [], "wall": []} for name in commands}
     try:
         for contestant in contestants.values():
-            contestant.run(WARM_UP)
+            contestant.run(warm_up)
         for _ in range(rounds):
             for name, contestant in contestants.items():
                 for clock, value in contestant.run(steps).items():

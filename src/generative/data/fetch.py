@@ -67,6 +67,21 @@ def fetch(file_name: str, sha256: str, urls: Sequence[str], folder: Path, mirror
     raise UsageError("\n  ".join([heading, *reasons]))
 
 
+def place(path: str) -> Path:
+    """The path as it stands, or else seen from the mirror, where that is a folder of this machine."""
+    here, mirror = home(path), os.environ.get(MIRROR, "")
+    mirrored = home(mirror) / path
+    return mirrored if mirror and not here.exists() and mirrored.exists() else here
+
+
+def home(path: str) -> Path:
+    """The path with ~ resolved, where it leads to somebody's home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def _sources(file_name: str, urls: Sequence[str], mirror_folder: str) -> Iterator[str | Path]:
     mirror = os.environ.get(MIRROR, "")
     if mirror.startswith(("http://", "https://")):

@@ -54,6 +54,10 @@ class Model(nn.Module, ABC):
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:
         """Held-out figures, each a mean over the batch; a whole split's figure is their mean weighted by examples."""
 
+    def summary(self, means: dict[str, float]) -> dict[str, float]:
+        """The figures of a whole split from its means, where a mean is not yet the figure, such as a perplexity."""
+        return means
+
     @abstractmethod
     def exhibits(self, batch: Batch) -> list[Exhibit]:
         """What a person looks at, made from held-out examples. Called in eval mode, without gradients, seeded."""

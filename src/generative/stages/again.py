@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 import typing
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from generative.data import store
+from generative.data import store, text
 from generative.data.images import to_image
 from generative.errors import UsageError
 from generative.files import new_folder
@@ -55,12 +56,25 @@ def again(name: str, asked: dict[str, str]) -> None:
 
 
 def _condition(model: Model, dataset: store.Dataset, options: dict[str, str], count: int) -> Tensor | None:
-    label, classes = options.pop("label", None), dataset.info.classes
+    label, prompt, classes = options.pop("label", None), options.pop("prompt", None), dataset.info.classes
+    if prompt is not None:
+        return _prompt(prompt, dataset)
     if label is None:
         return None
     if label not in classes:
         raise UsageError(f"--label: no {label!r} in {dataset.info.name}{closest(label, classes)}")
     return torch.full((count,), classes.index(label), device=next(model.buffers(), next(model.parameters())).device)
+
+
+def _prompt(prompt: str, dataset: store.Dataset) -> Tensor:
+    """The prompt as tokens (T,); words that the data set does not know are named."""
+    if dataset.info.kind != "text":
+        raise UsageError(f"--prompt: {dataset.info.name} has {dataset.info.kind}, no texts")
+    encoded = text.open_tokenizer(dataset.folder).encode(prompt)
+    unknown = [prompt[slice(*span)] for token, span in zip(encoded.ids, encoded.offsets, strict=True) if token == text.UNKNOWN]
+    if unknown:
+        print(f"not in the vocabulary: {', '.join(unknown)}", file=sys.stderr)
+    return torch.tensor(encoded.ids, dtype=torch.int64)
 
 
 def _options(model: Model, given: dict[str, str]) -> dict[str, Any]:
@@ -69,27 +83,33 @@ def _options(model: Model, given: dict[str, str]) -> dict[str, Any]:
     hints = typing.get_type_hints(model.sample)
     known = {p.name.replace("_", "-"): p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
     values = {}
-    for option, text in given.items():
+    for option, value in given.items():
         if option not in known:
             raise UsageError(f"--{option}: {type(model).__name__} has no such option{closest(option, ['count', 'seed', 'out', *known])}")
         hint = hints[known[option]]
         kinds = [kind for kind in typing.get_args(hint) or (hint,) if kind is not NoneType]
-        values[known[option]] = text if kinds == [str] else _number(kinds[0], option, text, -math.inf, math.inf)
+        values[known[option]] = value if kinds == [str] else _number(kinds[0], option, value, -math.inf, math.inf)
     return values
 
 
-def _number(kind: Callable[[str], Any], option: str, text: str, low: float, high: float) -> Any:
+def _number(kind: Callable[[str], Any], option: str, given: str, low: float, high: float) -> Any:
     expected = "a whole number" if kind is int else "a number"
     try:
-        value = kind(text)
+        value = kind(given)
     except ValueError:
-        raise UsageError(f"--{option}: expected {expected}, got {text!r}") from None
+        raise UsageError(f"--{option}: expected {expected}, got {given!r}") from None
     if not (low <= value <= high and math.isfinite(value)):
-        raise UsageError(f"--{option}: expected {expected} from {low} to {high}, got {text}")
+        raise UsageError(f"--{option}: expected {expected} from {low} to {high}, got {given}")
     return value
 
 
 def _write(samples: Tensor, dataset: store.Dataset, folder: Path) -> None:
+    if dataset.info.kind == "text":
+        names = dataset.info.vocabulary[text.STREAM]
+        written = [text.join(text.words(ids, names)) for ids in samples.tolist()]
+        (folder / "samples.txt").write_text("".join(f"{one}\n" for one in written), encoding="utf-8")
+        print("\n".join(written))
+        return
     look = viewer(dataset, samples.device)
     seen = look(samples)
     if dataset.info.kind == "points" or seen.dim() != 4:

@@ -14,6 +14,7 @@ OPTIONS = {
     "count": "how many (16)",
     "seed": "of the random numbers (0)",
     "out": "a folder that is not there yet (samples_NAME)",
+    "prompt": "what the texts begin with, for models that write",
     "label": "the class to sample, for models that take one",
 }
 

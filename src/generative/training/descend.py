@@ -140,7 +140,7 @@ def held_out(model: Model, split: Split, place: Place, params: Training, step: i
             for name, value in model.evaluate(place.take(batch)).items():
                 totals[name] = totals.get(name, torch.zeros_like(value)) + value * len(batch["x"])
     model.train()
-    return {name: total.item() / len(split) for name, total in totals.items()}
+    return model.summary({name: total.item() / len(split) for name, total in totals.items()})
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from generative.data import images, store
-from generative.data.fetch import MIRROR
+from generative.data.fetch import home, place
 from generative.data.table import Table, encode, read_table
 from generative.errors import UsageError
 from generative.params import PARAMS_FILE, Source, closest
@@ -40,14 +39,14 @@ class Params(Source):
 
 def download(params: Params, name: str, folder: Path) -> None:
     """Copies the pictures and the table as they are, with a manifest of their sha256."""
-    where, source = f"{PARAMS_FILE}: data.{name}", _place(params.path)
+    where, source = f"{PARAMS_FILE}: data.{name}", place(params.path)
     if not source.is_dir():
         raise UsageError(f"{where}.path: expected a folder of images, got {params.path!r}, where there is none")
     files = {f"images/{file}": source / file for file in _pictures(source)}
     if not files:
         raise UsageError(f"{where}.path: expected images ({' '.join(sorted(images.SUFFIXES))}) in {params.path!r}, got none")
     if params.attributes:
-        table = source / _home(params.attributes)
+        table = source / home(params.attributes)
         if not table.is_file():
             raise UsageError(f"{where}.attributes: expected a table, got {str(table)!r}, where there is no file")
         files["attributes"] = table
@@ -77,21 +76,6 @@ def preprocess(params: Params, name: str, raw: Path, folder: Path) -> store.Info
     bounds["train"] = (params.test + params.validation, len(read))
     splits = {s: {k: a[slice(*bounds[s])] for k, a in {"x": x, **arrays}.items()} for s in store.SPLITS}
     return store.write_dataset(folder, splits, name=name, kind="images", notes=[_printable(note) for note in notes], **meaning)
-
-
-def _place(path: str) -> Path:
-    """The folder as the path says, or else seen from the mirror, where that is a folder of this machine."""
-    here, mirror = _home(path), os.environ.get(MIRROR, "")
-    mirrored = _home(mirror) / path
-    return mirrored if mirror and not here.is_dir() and mirrored.is_dir() else here
-
-
-def _home(path: str) -> Path:
-    """The path with ~ resolved, where it leads to somebody's home."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
 
 
 def _pictures(folder: Path) -> list[str]:

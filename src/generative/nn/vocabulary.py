@@ -1,0 +1,78 @@
+"""The end of a language model: the cross-entropy of a large vocabulary in pieces, and the choice of a next token.
+
+The softmax over some thousand words costs more than all else in a small model. In pieces, with the gradient made where the probabilities
+are at hand, nothing of the size (tokens, words) is ever stored, and each piece stays in a processor's cache.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+PIECE = 256  # tokens whose probabilities stand in memory at once
+
+
+def cross_entropy(hidden: Tensor, target: Tensor, head: nn.Linear) -> Tensor:
+    """The mean over tokens of -log p(target) in nats, p the softmax of head(hidden); hidden (N, D), target (N,)."""
+    return _CrossEntropy.apply(hidden, head.weight, head.bias, target)  # type: ignore[no-any-return]
+
+
+def nats(hidden: Tensor, target: Tensor, head: nn.Linear) -> Tensor:
+    """-log p(target) of each token, (N,), for figures: it has no gradient."""
+    parts = zip(hidden.split(PIECE), target.split(PIECE), strict=True)
+    with torch.no_grad():
+        return torch.cat([F.cross_entropy(head(h).float(), t, reduction="none") for h, t in parts])
+
+
+def choose(logits: Tensor, temperature: float, top_k: int, top_p: float) -> Tensor:
+    """One token a row, (N,), drawn from softmax(logits / temperature) with torch's random state; logits (N, K).
+
+    Args:
+        temperature: 0 takes the most probable token.
+        top_k: draws among the k most probable tokens only; 0 among all.
+        top_p: draws among the fewest tokens whose probabilities reach this sum (Holtzman et al. 2020, section 3.1); 1 among all.
+    """
+    if temperature == 0:
+        return logits.argmax(-1)
+    probabilities = (logits.float() / temperature).softmax(-1)
+    if 0 < top_k < logits.shape[1]:
+        least = probabilities.topk(top_k).values[:, -1:]
+        probabilities = probabilities.masked_fill(probabilities < least, 0)
+    if top_p < 1:
+        falling, order = probabilities.div(probabilities.sum(-1, keepdim=True)).sort(descending=True, stable=True)
+        reached = falling.cumsum(-1) - falling >= top_p  # by the tokens before this one
+        probabilities = probabilities.masked_fill(reached.gather(1, order.argsort(stable=True)), 0)
+    return torch.multinomial(probabilities, 1).squeeze(1)
+
+
+class _CrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor) -> Tensor:
+        kind, count = hidden.device.type, len(target)
+        exact = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+        hidden_, weight_ = hidden.to(exact), weight.to(exact)
+        gradients = torch.empty_like(hidden_), torch.zeros_like(weight), torch.zeros_like(bias)
+        total = weight.new_zeros(())
+        for start in range(0, count, PIECE):
+            rows = slice(start, start + PIECE)
+            logits = torch.addmm(bias.to(exact), hidden_[rows], weight_.T).to(weight.dtype)
+            p, wanted = logits.softmax(-1), target[rows, None]
+            # the most probable token's p is 1 / sum(exp(logits - largest)): no second pass of exponentials, and no logarithm of 0
+            total -= (logits.gather(1, wanted).squeeze(1) - logits.amax(1) + p.amax(1).log()).sum()
+            p.scatter_add_(1, wanted, p.new_full(wanted.shape, -1.0))  # now the slope of the loss by the logits, times count
+            gradients[2].add_(p.sum(0))
+            slope = p.to(exact)
+            torch.mm(slope, weight_, out=gradients[0][rows])
+            gradients[1].add_(slope.T @ hidden_[rows])
+        ctx.save_for_backward(
+            *(gradient.to(like.dtype).div_(count) for gradient, like in zip(gradients, (hidden, weight, bias), strict=True))
+        )
+        return total / count
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        hidden, weight, bias = ctx.saved_tensors
+        return hidden * grads[0], weight * grads[0], bias * grads[0], None
