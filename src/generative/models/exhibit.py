@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from generative.data.music.notation.piece import Piece
+
 
 @dataclass(frozen=True)
 class Sheet:
@@ -96,4 +98,13 @@ class Table:
     rows: list[list[str | float]]
 
 
-Exhibit = Sheet | Scatter | Heatmap | Histogram | Lines | Film | Text | Table
+@dataclass(frozen=True)
+class Music:
+    """Pieces to read, to hear and to see: each becomes a score, MusicXML, MIDI and a recording; the piano rolls stand in one picture."""
+
+    name: str
+    caption: str
+    pieces: list[Piece]
+
+
+Exhibit = Sheet | Scatter | Heatmap | Histogram | Lines | Film | Text | Table | Music

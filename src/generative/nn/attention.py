@@ -62,7 +62,8 @@ class CausalAttention(nn.Module):
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         parts = self.inward(x).unflatten(2, (3, self.heads, self.head_size)).permute(2, 0, 3, 1, 4)  # (3, B, H, T, D)
-        return parts[0], parts[1], parts[2]
+        query, keys, values = parts.unbind(0)  # unlike three indices, its gradient is one copy
+        return query, keys, values
 
 
 def allowed(rows: int, columns: int, device: torch.device) -> Tensor:

@@ -17,11 +17,13 @@ from torch import Tensor
 
 from generative.data import store, text
 from generative.data.images import to_image
+from generative.data.music.notation import tokens
 from generative.errors import UsageError
 from generative.files import new_folder
-from generative.models.exhibit import Sheet
+from generative.models.exhibit import Music, Sheet
 from generative.models.model import Model
 from generative.params import closest
+from generative.stages import scores
 from generative.stages.pictures import draw
 from generative.stages.viewer import viewer
 from generative.training import checkpoint, device
@@ -56,9 +58,12 @@ def again(name: str, asked: dict[str, str]) -> None:
 
 
 def _condition(model: Model, dataset: store.Dataset, options: dict[str, str], count: int) -> Tensor | None:
-    label, prompt, classes = options.pop("label", None), options.pop("prompt", None), dataset.info.classes
+    label, prompt, begun = (options.pop(key, None) for key in ("label", "prompt", "continue"))
+    classes = dataset.info.classes
     if prompt is not None:
         return _prompt(prompt, dataset)
+    if begun is not None:
+        return scores.begun(Path(begun), dataset.info).to(next(model.parameters()).device)
     if label is None:
         return None
     if label not in classes:
@@ -109,6 +114,10 @@ def _write(samples: Tensor, dataset: store.Dataset, folder: Path) -> None:
         written = [text.join(text.words(ids, names)) for ids in samples.tolist()]
         (folder / "samples.txt").write_text("".join(f"{one}\n" for one in written), encoding="utf-8")
         print("\n".join(written))
+        return
+    if dataset.info.kind == "music":
+        pieces = [tokens.piece_of(x, dataset.info.vocabulary, f"Piece {i + 1}") for i, x in enumerate(samples.cpu().numpy())]
+        scores.write(Music("piece", "", pieces), folder)
         return
     look = viewer(dataset, samples.device)
     seen = look(samples)

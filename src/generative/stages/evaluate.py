@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from generative.training.device import Place
 
 
-COMPARED = ("images", "text")  # kinds of data with a module of their name in metrics/
+COMPARED = ("images", "music", "text")  # kinds of data with a module of their name in metrics/
 
 
 def evaluate(name: str) -> None:

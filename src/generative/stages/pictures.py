@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from generative.data.store import to_pixels
-from generative.models.exhibit import Exhibit, Film, Heatmap, Histogram, Lines, Scatter, Sheet, Table, Text
+from generative.models.exhibit import Exhibit, Film, Heatmap, Histogram, Lines, Music, Scatter, Sheet, Table, Text
 
 PAPER, INK, FAINT = (255, 255, 255), (38, 38, 46), (128, 128, 140)
 TILE = 56  # smallest side of a picture on a sheet, in pixels
@@ -45,6 +45,10 @@ def draw(exhibit: Exhibit, folder: Path, look: Callable[[Tensor], Tensor] = lamb
     Returns:
         What was written: names of files with their captions.
     """
+    if isinstance(exhibit, Music):
+        from generative.stages.scores import write
+
+        return write(exhibit, folder)
     path = folder / (exhibit.name + SUFFIX.get(type(exhibit), ".png"))
     if isinstance(exhibit, Sheet):
         _sheet(exhibit, look).save(path, optimize=True)
@@ -136,7 +140,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 
 
-def _colours(count: int) -> list[tuple[float, float, float, float]]:
+def colours(count: int) -> list[tuple[float, float, float, float]]:
     wheel = matplotlib.colormaps["tab10" if count <= 10 else "hsv"]
     return [wheel(i if count <= 10 else i / count) for i in range(count)]
 
@@ -157,7 +161,7 @@ def _points(axes: Axes, points: NDArray[np.float32], labels: NDArray[np.int64] |
 
     outline = [withStroke(linewidth=3, foreground="white")]
     short = max(map(len, classes)) <= 2  # names that stand among the points; longer ones would hide each other
-    for label, (name, colour) in enumerate(zip(classes, _colours(len(classes)), strict=True)):
+    for label, (name, colour) in enumerate(zip(classes, colours(len(classes)), strict=True)):
         mine = points[labels == label]
         if len(mine):
             axes.scatter(mine[:, 0], mine[:, 1], s=9, color=colour, alpha=0.7, linewidths=0, label=name)
@@ -201,7 +205,7 @@ def _histogram(histogram: Histogram) -> Figure:
 def _lines(lines: Lines) -> Figure:
     figure = Figure(figsize=(4.6 * len(lines.panels), 3.4), layout="constrained")
     for axes, (title, curves) in zip(figure.subplots(1, len(lines.panels), squeeze=False)[0], lines.panels, strict=True):
-        for (label, (x, y)), colour in zip(curves.items(), _colours(len(curves)), strict=True):
+        for (label, (x, y)), colour in zip(curves.items(), colours(len(curves)), strict=True):
             axes.plot(x.cpu().numpy(), y.cpu().numpy(), color=colour, linewidth=1.6, label=label)
         axes.set_title(title)
         axes.set_xlabel(lines.x_axis)

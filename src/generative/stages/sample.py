@@ -15,6 +15,7 @@ OPTIONS = {
     "seed": "of the random numbers (0)",
     "out": "a folder that is not there yet (samples_NAME)",
     "prompt": "what the texts begin with, for models that write",
+    "continue": "a MIDI file to go on from, for models of melodies",
     "label": "the class to sample, for models that take one",
 }
 

@@ -1,0 +1,1 @@
+"""Music: a Transformer of melodies, and a GAN of pieces in several voices."""
