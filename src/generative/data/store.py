@@ -50,6 +50,7 @@ class Info(Block):
     name: str
     kind: Literal["images", "films", "points", "codes", "text", "music"]
     shape: Annotated[list[Positive], Field(min_length=1)]  # of one x
+    sequence: Positive = 1  # so many examples in a row are one episode, the first at a multiple of it; encoded, they become one example
     classes: list[str]  # empty where there are no labels
     attributes: list[str]
     values: dict[str, list[str]]  # the names of an attribute's values, where it is a choice
@@ -155,6 +156,7 @@ def write_dataset(
     values: dict[str, list[str]] | None = None,
     vocabulary: dict[str, list[str]] | None = None,
     notes: list[str] | None = None,
+    sequence: int = 1,
 ) -> Info:
     """Writes the arrays and info.json into an empty folder; shape, counts and fingerprint follow from the arrays."""
     digest = hashlib.sha256()
@@ -171,6 +173,7 @@ def write_dataset(
             "name": name,
             "kind": kind,
             "shape": list(splits["train"]["x"].shape[1:]),
+            "sequence": sequence,
             "classes": classes or [],
             "attributes": attributes or [],
             "values": values or {},

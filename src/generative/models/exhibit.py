@@ -70,7 +70,10 @@ class Lines:
 
 @dataclass(frozen=True)
 class Film:
-    """Pictures one after another: frames (T, C, H, W) in [-1, 1], each shown `zoom` times as large."""
+    """Pictures one after another: frames (T, C, H, W) in [-1, 1], each shown `zoom` times as large.
+
+    Of data that are codes: frames (T, N, Z), N pictures side by side.
+    """
 
     name: str
     caption: str

@@ -60,6 +60,16 @@ class Spread(nn.ConvTranspose2d):
         return x if self.bias is None else x + self.bias.to(x.dtype).view(-1, 1, 1)
 
 
+class FromPoint(nn.ConvTranspose2d):
+    """(B, C) to (B, C', k, k): a transposed convolution of a single point, as a matrix product; a third of the time on a CPU."""
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:  # noqa: A002, ARG002
+        before, after, height, width = self.weight.shape
+        x = input @ self.weight.permute(0, 2, 3, 1).reshape(before, -1)
+        x = x.view(-1, height, width, after).permute(0, 3, 1, 2)
+        return x if self.bias is None else x + self.bias.to(x.dtype).view(-1, 1, 1)
+
+
 class ToPixels(nn.Conv2d):
     """A 3 x 3 convolution to a few channels, as a matrix product and a sum over neighbours.
 

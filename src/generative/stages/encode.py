@@ -28,7 +28,10 @@ def encode(name: str) -> None:
         splits = {}
         for split in SPLITS:
             parts = [model.encode(here.take(batch)) for batch in dataset.split(split).batches(encoding.batch_size)]
-            splits[split] = {key: torch.cat([part[key] for part in parts]).cpu().numpy() for key in parts[0]}
+            arrays = {key: torch.cat([part[key] for part in parts]).cpu() for key in parts[0]}
+            if dataset.info.sequence > 1:
+                arrays = {key: array.unflatten(0, (-1, dataset.info.sequence)) for key, array in arrays.items()}
+            splits[split] = {key: array.numpy() for key, array in arrays.items()}
         with new_folder(Path("data/processed") / name) as folder:
             write_dataset(
                 folder,
@@ -40,6 +43,9 @@ def encode(name: str) -> None:
                 values=dataset.info.values,
             )
             shutil.copytree(first, folder / "model")  # so that the codes can be turned back into what a person looks at
+            for part in ("model", "before"):
+                if (dataset.folder / part).exists():
+                    shutil.copytree(dataset.folder / part, folder / "before" / part)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def draw(exhibit: Exhibit, folder: Path, look: Callable[[Tensor], Tensor] = lamb
     if isinstance(exhibit, Sheet):
         _sheet(exhibit, look).save(path, optimize=True)
     elif isinstance(exhibit, Film):
-        _film(exhibit, path)
+        _film(exhibit, path, look)
     elif isinstance(exhibit, Text):
         path.write_text("".join(f"{line}\n" for line in exhibit.lines), encoding="utf-8")
     elif isinstance(exhibit, Table):
@@ -71,8 +71,12 @@ def _plot(exhibit: Scatter | Heatmap | Histogram | Lines, path: Path) -> None:
         figure.savefig(path, dpi=110, bbox_inches="tight", facecolor="white", metadata={"Software": None})
 
 
-def _film(film: Film, path: Path) -> None:
-    frames = [_tile(array) for array in to_pixels(film.frames).cpu().numpy()]
+def _film(film: Film, path: Path, look: Callable[[Tensor], Tensor]) -> None:
+    frames = film.frames
+    if frames.dim() == 3:
+        frames = look(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        frames = frames.permute(0, 2, 3, 1, 4).flatten(3)
+    frames = [_tile(array) for array in to_pixels(frames).cpu().numpy()]
     size = (frames[0].width * film.zoom, frames[0].height * film.zoom)
     frames = [frame.resize(size, Image.Resampling.NEAREST) for frame in frames]
     # one palette for all: a palette a frame would flicker

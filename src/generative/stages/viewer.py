@@ -12,7 +12,16 @@ from generative.training import checkpoint
 
 
 def viewer(dataset: Dataset, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """Examples to images: codes pass through the frozen model that stands beside them, others are what they are."""
-    if not (dataset.folder / "model").exists():
-        return lambda x: x
-    return checkpoint.load(dataset.folder / "model", device).decode
+    """Examples to images: codes pass through the frozen models that stand beside them, the last first; others are what they are."""
+    decoders: list[Callable[[Tensor], Tensor]] = []
+    folder = dataset.folder
+    while (folder / "model").exists():
+        decoders.append(checkpoint.load(folder / "model", device).decode)
+        folder = folder / "before"
+
+    def look(x: Tensor) -> Tensor:
+        for decode in decoders:
+            x = decode(x)
+        return x
+
+    return look
