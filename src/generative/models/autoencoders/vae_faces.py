@@ -103,7 +103,8 @@ class FaceVAE(Model):
         z = drawn(mean, log_variance)
         most = mean.var(0).argsort(descending=True)[:HISTOGRAMS]
         shares = torch.linspace(0, 1, STEPS, device=z.device)[:, None]
-        morphs = torch.stack([self.decode(a.lerp(b, shares)) for a, b in mean[: 2 * MORPHS].view(MORPHS, 2, -1)])
+        pairs = mean[: min(2 * MORPHS, len(mean) // 2 * 2)].unflatten(0, (-1, 2))
+        morphs = torch.stack([self.decode(a.lerp(b, shares)) for a, b in pairs])
         shown: list[Exhibit] = [
             Sheet("samples", "Codes drawn from the prior N(0, 1), decoded: faces that nobody has.",
                   self.sample(ROWS * COLUMNS).unflatten(0, (ROWS, COLUMNS))),

@@ -120,7 +120,7 @@ class EBM(Model):
         chains = [self._noise(CHAINS)]
         for before, after in pairwise(MARKS):
             chains.append(self.langevin(chains[-1], after - before))
-        samples = self.sample(ROWS * COLUMNS)
+        samples, rows = self.sample(ROWS * COLUMNS), max(1, min(ROWS, len(self.buffer) // COLUMNS))
         ordered = batch["x"][self.energy(batch["x"]).argsort()]
         extremes = torch.stack([ordered[:COLUMNS], ordered[-COLUMNS:]])
         energies = {"held out": batch["x"], "samples": samples, "blends": blend(batch["x"]), "noise": self._noise(len(batch["x"]))}
@@ -130,7 +130,7 @@ class EBM(Model):
             Sheet("chain", "Four chains from noise, at the steps above them: strokes come first, then whole shapes.",
                   torch.stack(chains, dim=1), titles=[[f"step {mark}" for mark in MARKS]] * CHAINS),
             Sheet("buffer", "The replay buffer at the end of training: chains that were continued from step to step of the training.",
-                  to_unit(self.buffer[: ROWS * COLUMNS]).unflatten(0, (ROWS, COLUMNS))),
+                  to_unit(self.buffer[: rows * COLUMNS]).unflatten(0, (rows, -1))),
             Sheet("extremes", "Held-out images of the lowest energy, the likeliest, and of the highest.", extremes, ["lowest", "highest"]),
             Histogram("energies", "The energy of held-out images, samples, blends of two images and noise: the data should lie lowest.",
                       [(title, self.energy(x)) for title, x in energies.items()], normal=False),
