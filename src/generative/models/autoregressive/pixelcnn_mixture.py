@@ -24,7 +24,7 @@ from generative.nn.masked import Above, Left, Point, draw
 from generative.params import Fraction, Positive
 
 HALF = 1 / 255  # half of the distance between two values in [-1, 1]
-NARROWEST = -7.0  # the least log-scale, a hundredth of a value's width
+NARROWEST = -7.0  # the least log-scale: a ninth of the distance between two values
 
 
 class Params(pixels.Params):
@@ -136,7 +136,7 @@ class PixelCNNMixture(Model):
             uniform = torch.rand(len(parameters), 1 + self.colours, device=parameters.device)
             below = (mixture.logits / temperature).softmax(1).cumsum(1) < uniform[:, :1]
             component = below.sum(1).clamp(max=self.params.components - 1)
-            means, log_scales, mixing = (part[torch.arange(len(part)), :, component] for part in mixture[1:])
+            means, log_scales, mixing = (part[torch.arange(len(part), device=part.device), :, component] for part in mixture[1:])
             noise = temperature * log_scales.exp() * uniform[:, 1:].logit()
             x = torch.empty_like(means)
             for colour in range(self.colours):
@@ -179,7 +179,7 @@ def gate(x: Tensor) -> Tensor:
 def log_probability(pixel: Tensor, x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     """log of the share of a logistic distribution that rounds to a value: to 0 all below, to 255 all above (eq. 2).
 
-    With s the sigmoid, s(a) - s(b) = s(a) s(-b) (1 - exp(b - a)): no difference of nearly equal numbers, no case apart.
+    With s the sigmoid, s(a) - s(b) = s(a) s(-b) (1 - exp(b - a)): no difference of nearly equal numbers.
 
     Args:
         pixel: 0 to 255.
