@@ -192,6 +192,13 @@ def test_held_out_figures_count_each_example_once() -> None:
     assert figures["distance"] == pytest.approx(split.arrays["x"].square().sum(-1).mean().item(), rel=1e-6)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_held_out_figures_leave_the_model_in_its_mode(training: bool) -> None:
+    model = Mean().train(training)
+    held_out(model, Split({"x": torch.zeros(3, 2)}, images=False), HERE, block(), 0)
+    assert model.training is training
+
+
 def test_the_curve_has_a_line_for_each_value_that_was_measured(tmp_path: Path) -> None:
     lines = run(Duel(), block(steps=4, checkpoint_every=4), tmp_path).csv().splitlines()
     assert lines[0] == "step,series,term,value"

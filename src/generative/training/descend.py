@@ -132,6 +132,7 @@ def held_out(model: Model, split: Split, place: Place, params: Training, step: i
     """The model's figures over a whole split, each example counted once; the random numbers depend on the step alone."""
     if not len(split):
         return {}
+    training = model.training
     model.eval()
     totals: dict[str, Tensor] = {}
     with torch.no_grad(), place.autocast():
@@ -139,7 +140,7 @@ def held_out(model: Model, split: Split, place: Place, params: Training, step: i
             seed(params.seed, step, number, VALIDATION_STREAM)
             for name, value in model.evaluate(place.take(batch)).items():
                 totals[name] = totals.get(name, torch.zeros_like(value)) + value * len(batch["x"])
-    model.train()
+    model.train(training)
     return model.summary({name: total.item() / len(split) for name, total in totals.items()})
 
 

@@ -7,7 +7,8 @@ Departures:
 * The statistics that standardise the images are those of the batches seen so far, not of a pass over the data before training.
 * The times of a batch are spread evenly over [0, 1] from one random offset (Kingma et al. 2021, section I.1) instead of drawn one by one.
 * The last kernel starts at nearly 0, not at 0, so that the first step already reaches every parameter.
-* The predicted image is clipped to [-1, 1] in each step of a sampler, as Ho et al. do and the notebook does only at the end.
+* The predicted image is clipped to [-1, 1] in each step of a sampler, as Ho et al. do and the notebook does only at the end; the noise is
+  then what is left.
 * The linear schedule is the continuous limit of the 1000 steps, and the cosine schedule ends at a signal of 0.01 rather than 0.
 """
 
@@ -92,10 +93,11 @@ class Diffusion(Model):
         return rates(self.params.noise_schedule, time.view(-1, 1, 1, 1))
 
     def clean(self, x: Tensor, now: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """The image in [-1, 1] and the noise that x (B, C, H, W), at this signal and noise, is thought to consist of."""
+        """The image in [-1, 1] and the noise that x (B, C, H, W), at this signal and noise above 0, is thought to consist of."""
         signal, noise_rate = now
         noise = self.average(x, noise_rate.flatten().square().expand(len(x))).float()
-        return self.standard.undo((x - noise_rate * noise) / signal).clamp(-1, 1), noise
+        clean = self.standard.undo((x - noise_rate * noise) / signal).clamp(-1, 1)
+        return clean, (x - signal * self.standard(clean)) / noise_rate
 
     def sample(self, n: int, condition: Tensor | None = None, *, steps: int | None = None, sampler: str | None = None) -> Tensor:
         self.unconditional(condition)
@@ -155,7 +157,7 @@ class Diffusion(Model):
     def _interpolation(self) -> Tensor:
         first, last = self.noise(PAIRS), self.noise(PAIRS)
         points = spherical(first, last, torch.linspace(0, 1, POINTS, device=first.device)).transpose(0, 1)
-        return self.generate(points.flatten(0, 1)).unflatten(0, (PAIRS, POINTS))
+        return self.generate(points.flatten(0, 1), sampler="ddim").unflatten(0, (PAIRS, POINTS))
 
     def _denoised(self, x: Tensor) -> Sheet:
         rows, titles = [x], ["held out"]
