@@ -279,6 +279,7 @@ def test_exhibits_show_texts_and_the_five_candidates_of_each_word(name: str) -> 
         shares = [float(str(cell).split()[-2]) for cell in row[2:]]
         assert shares == sorted(shares, reverse=True)
         assert sum(shares) <= 100.5
+        assert shares[0] >= (0.1 if row[1] == "given" else float(str(row[1]).split()[0]))
     assert [row[1] for row in table.rows[: writing.PROMPT]] == ["given"] * writing.PROMPT
     if name == "gpt":
         (attention,) = pictures

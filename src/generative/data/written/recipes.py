@@ -165,6 +165,14 @@ def recipe(pen: Pen) -> None:
     _cut(pen, plants[1], "plants")
     pen.say(".")
     vessel = _cook(pen, main, cuisine, dish)
+    _serve(pen, herb, vessel, dish)
+    pen.pick(_list(cuisine.sides), "cuisine", _every("sides"))
+    pen.say("as in")
+    pen.pick(_towns(name), "town", _towns("all"))
+    pen.say(".")
+
+
+def _serve(pen: Pen, herb: str, vessel: str, dish: Dish) -> None:
     pen.pick(_list(TEARING))
     pen.pick(Options([herb]), "herb", _list(HERBS))
     pen.say("and")
@@ -173,10 +181,6 @@ def recipe(pen: Pen) -> None:
     pen.say(". serve")
     pen.pick(_list(dish.serving))
     pen.say("with")
-    pen.pick(_list(cuisine.sides), "cuisine", _every("sides"))
-    pen.say("as in")
-    pen.pick(_towns(name), "town", _towns("all"))
-    pen.say(".")
 
 
 def _cook(pen: Pen, main: str, cuisine: Cuisine, dish: Dish) -> str:
