@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import wave
+from contextlib import redirect_stderr
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -115,7 +116,8 @@ def _score(piece: Piece) -> Any:
         part.partName = name
         _fill(part, piece, voice)
         part.insert(0, clef.bestClef(part))
-        score.insert(0, part.makeNotation())
+        with redirect_stderr(io.StringIO()):  # music21 remarks on rhythms that it has never seen, and writes them all the same
+            score.insert(0, part.makeNotation())
     return score
 
 

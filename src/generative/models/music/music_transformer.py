@@ -136,26 +136,36 @@ class MusicTransformer(Model):
         params, vocabulary = self.params, self.info.vocabulary
         heat = Temperatures(params.note_temperature, params.duration_temperature)
         made, likely = self.extend(self._start(params.pieces), params.longest, heat)
-        begun = batch["x"][: params.pieces, : self.window // 2]
-        continued, _ = self.extend(begun, params.longest // 2, heat)
-        pieces = [piece_of(x.cpu().numpy(), vocabulary, f"Tune {i + 1}") for i, x in enumerate(made)]
+        begun = self._beginnings(batch["x"], params.pieces)
+        continued = [self.extend(x[None], params.longest // 2, heat)[0][0] for x in begun]
+        pieces = [piece_of(x.cpu().numpy(), vocabulary, f"Piece {i + 1}") for i, x in enumerate(made)]
         longer = [piece_of(x.cpu().numpy(), vocabulary, f"Continuation {i + 1}") for i, x in enumerate(continued)]
         return [
-            Music("tunes", "Made from nothing but START, up to the next START.", pieces),
-            Music("continuations", f"The first {begun.shape[1]} events are of held-out pieces; the model goes on from there.", longer),
-            self._heatmap(likely[0, : self.window], made[0, 1:]),
+            Music("pieces", "Made from nothing but START, up to the next START.", pieces),
+            Music("continuations", f"The first {len(begun[0])} events are those of held-out pieces; the model goes on from there.", longer),
+            self._heatmap(likely[0], made[0, 1:]),
             self._attention(batch["x"][:1, : min(ATTENDED, self.window)]),
         ]
 
+    def _beginnings(self, x: Tensor, count: int) -> list[Tensor]:
+        """The first half window of pieces that begin within x (N, T, 2), or of the examples themselves where too few do."""
+        half = max(1, self.window // 2)
+        start = self._start(1)[0, 0, 0]
+        rows, places = (x[:, : half + 1, 0] == start).nonzero(as_tuple=True)
+        whole = [x[row, place : place + half] for row, place in zip(rows.tolist(), places.tolist(), strict=True)]
+        return [*whole, *(example[:half] for example in x)][:count]
+
     def _heatmap(self, likely: Tensor, chosen: Tensor) -> Heatmap:
         notes = self.info.vocabulary["notes"]
+        end = next((place for place, note in enumerate(chosen[:, 0].tolist()) if notes[note] == START and place), len(chosen))
+        end = min(end, self.window)
         pitches = [i for i, note in enumerate(notes) if is_pitch(note)][::-1]
         return Heatmap(
             "note_probabilities",
-            "How likely each pitch was at each step of the first tune; the column is named by what was drawn.",
-            likely[:, pitches].T,
+            "How likely each pitch was at each step of the first piece; the column is named by what was drawn.",
+            likely[:end, pitches].T,
             [notes[i] for i in pitches],
-            [notes[i] for i in chosen[: len(likely), 0].tolist()],
+            [notes[i] for i in chosen[:end, 0].tolist()],
             "pitch",
             "event",
         )

@@ -12,6 +12,7 @@ from generative.data.music.notation.piece import FIFTHS, QUARTER, Note, Piece, f
 
 MOST_BYTES = 1 << 22  # of a file
 MOST_TRACKS = 64
+MOST_BEATS = 64  # of a bar, and of a whole note
 LONGEST = 10_000  # quarters that a piece may last
 RESOLUTION = 480  # MIDI's ticks of a quarter that we write
 BROKEN = (OSError, EOFError, ValueError, IndexError, KeyError, TypeError, AttributeError, struct.error, OverflowError)  # what mido raises
@@ -73,7 +74,7 @@ def _piece(file: Any, title: str, divisions: list[int]) -> Piece:
                 raise ValueError(f"longer than {LONGEST:,} quarters")
             if message.type == "key_signature":
                 keys[ticks(now)] = _key(message.key)
-            elif message.type == "time_signature":
+            elif message.type == "time_signature" and message.numerator <= MOST_BEATS and message.denominator <= MOST_BEATS:
                 meters[ticks(now)] = f"{message.numerator}/{message.denominator}"
             elif message.type in ("note_on", "note_off") and message.channel != 9:
                 _sound(message, now, open_notes, voices[number, message.channel], ticks)
