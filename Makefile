@@ -67,8 +67,9 @@ gallery: setup  ## one page of the whole catalogue: gallery.html
 results: setup  ## the figures of what is built, into results/ and the README
 	python -m generative.results --readme
 
-bench: setup  ## speed, beside a plain loop and Keras
+bench: setup  ## speed, beside a plain loop, Keras and gymnasium
 	python -m benchmarks
+	python -m benchmarks.racing
 
 clean:  ## removes the environment; data and runs stay
 	rm -rf $(VENV)

@@ -116,7 +116,7 @@ def _networks() -> tuple[Vision, Memory]:
     facts: dict[str, Any] = {
         "name": "", "classes": [], "attributes": [], "values": {}, "vocabulary": {}, "counts": counts, "fingerprint": "", "notes": [],
     }  # fmt: skip
-    sizes: dict[str, Any] = {"channels": [32, 64, 128, 256], "latent_size": 32, "free_nats": 0.5}
+    sizes: dict[str, Any] = {"channels": [32, 64, 128, 256], "latent_size": 32, "reconstruction_weight": 1.0, "free_nats": 0.5}
     vision = Vision(VisionParams(**TRAINING, **sizes), Info(kind="images", shape=[3, 64, 64], **facts))
     kinds: dict[str, Any] = {"hidden_size": 256, "components": 5, "action_size": 3, "window": 2, "temperature": 1.0}
     weights: dict[str, Any] = {"reward_weight": 1.0, "done_weight": 1.0}

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from gymnasium.envs.box2d.car_racing import CarRacing
 
-from generative.data import store
-from generative.data.rollouts import car, crew
+from generative.data import crew, store
+from generative.data.rollouts import car
 from generative.data.rollouts.racing import environment, ground
 from generative.data.rollouts.racing.environment import FastCarRacing
 from generative.data.rollouts.racing.explorer import Explorer

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from generative.data import store
-from generative.data.rollouts.crew import share_out
+from generative.data.crew import share_out
 from generative.params import Fraction, Positive, Source, Threads
 
 WORK = Path("data/work/rollouts")

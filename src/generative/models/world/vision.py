@@ -1,7 +1,8 @@
 """V, the vision model of World Models (Ha and Schmidhuber 2018, section 4.2 and appendix A.1): a variational autoencoder of frames.
 
-The loss is the squared error summed over the image, values in [0, 1], and the KL divergence to the prior, which costs nothing below
-`free_nats` a latent number. With channels 32, 64, 128, 256 it is the paper's network of 4,348,547 weights.
+The loss is `reconstruction_weight` (1 in the paper) times the squared error summed over the image, values in [0, 1], and the KL divergence
+to the prior, which costs nothing below `free_nats` a latent number: the more the error weighs, the more a code tells. With channels 32,
+64, 128, 256 it is the paper's network of 4,348,547 weights.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ REACH = 3.0  # standard deviations of the prior
 class Params(Training):
     channels: Annotated[list[Width], Field(min_length=4, max_length=4)]  # of the encoder's layers
     latent_size: Positive
+    reconstruction_weight: Weight
     free_nats: Weight  # of KL divergence a latent number
 
 
@@ -66,7 +68,7 @@ class Vision(Model):
         reconstruction = squares / len(z) / 4  # [-1, 1] is twice as wide as [0, 1]
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
         free = self.params.free_nats * self.params.latent_size
-        loss = reconstruction + kl.clamp(min=free).mean()
+        loss = self.params.reconstruction_weight * reconstruction + kl.clamp(min=free).mean()
         return loss, {"loss": loss, "reconstruction": reconstruction, "kl": kl.mean()}
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
