@@ -1,4 +1,4 @@
-"""The command line of both flows."""
+"""The command line of the flows."""
 
 from __future__ import annotations
 
@@ -27,11 +27,13 @@ def main(name: str, about: str) -> int:
 
 def _arguments(name: str, about: str) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog=f"python -m flows.{name}", description=about)
-    if name == "catalogue":
-        parser.add_argument("names", nargs="*", metavar="NAME", help="an entry of params.yaml; everything where none is given")
-    else:
+    if name == "model":
         parser.add_argument("name", metavar="NAME", help="a model of params.yaml")
-    parser.add_argument("--workers", type=_positive, metavar="N", help="stages at once; the number of cores where not given")
+    else:
+        entry, otherwise = ("a model", "all that are evolved") if name == "world_models" else ("an entry", "everything")
+        parser.add_argument("names", nargs="*", metavar="NAME", help=f"{entry} of params.yaml; {otherwise} where none is given")
+    at_once = "processes that try candidates" if name == "world_models" else "stages at once"
+    parser.add_argument("--workers", type=_positive, metavar="N", help=f"{at_once}; the number of cores where not given")
     return vars(parser.parse_args())
 
 
@@ -45,11 +47,18 @@ def _refuse_unknown(flow: str, names: list[str]) -> None:
     from generative import params
 
     content = params.read()
-    sections = ["models"] if flow == "model" else params.SECTIONS
+    sections = params.SECTIONS if flow == "catalogue" else ["models"]
     known = [key for section in sections for key in content[section]]
     for name in names:
         if name not in known:
             raise UsageError(f"{params.PARAMS_FILE}: {name}: no such entry in {' or '.join(sections)}{params.closest(name, known)}")
+
+
+def evolving() -> list[str]:
+    """The models of params.yaml that are evolved in a world."""
+    from generative import params
+
+    return [name for name, block in params.read()["models"].items() if "held_out_every" in block]
 
 
 def _run(name: str, arguments: dict[str, Any]) -> None:
@@ -58,6 +67,8 @@ def _run(name: str, arguments: dict[str, Any]) -> None:
     from tasks.dvc import stop_all
 
     names = arguments.get("names", [arguments.get("name")])
+    if name == "world_models" and not names:
+        names = evolving()
     _refuse_unknown(name, names)
     with sole_owner(LOCK):
         engine = Engine(name)

@@ -76,6 +76,18 @@ class Training(Block):
     checkpoint_every: Positive  # steps between checkpoints, each with held-out figures
 
 
+class Evolution(Training):
+    """What a model that evolves states besides (`training/evolve.py`, which says what the keys above mean to it)."""
+
+    batch_size: Annotated[int, Field(ge=4, le=2**16)]
+    schedule: Literal["constant"]  # the search sets its own step size
+    clip_norm: Annotated[float, Field(ge=0, le=0)]  # there is no gradient
+    chunk: Positive  # trials a worker takes at once; part of the catalogue, because it changes the last bits of a sum
+    workers: Annotated[int, Field(gt=0, le=1024)]  # processes that share the trials; 1 does them here. No result depends on it
+    held_out_every: Positive  # generations between held-out figures of the mean
+    trials: Positive  # of each held-out figure
+
+
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxlong, _SHORT.maxstring, _SHORT.maxother = 2, 80, 120, 120
 

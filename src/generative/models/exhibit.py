@@ -21,6 +21,7 @@ class Sheet:
     images: Tensor
     rows: list[str] = field(default_factory=list)
     titles: list[list[str]] = field(default_factory=list)
+    seen: bool = False  # images are what a person looks at, even where the data set's examples are codes
     nearest: bool = False  # the sample stage adds the nearest training image, by pixels, below each
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,7 +25,7 @@ from generative.errors import UsageError
 from generative.models.exhibit import Exhibit
 
 if TYPE_CHECKING:
-    from generative.data.store import Batch
+    from generative.data.store import Batch, Split
 
 Loss = tuple[Tensor, dict[str, Tensor]]  # what to minimise (a mean over the batch), what to log
 
@@ -45,6 +45,7 @@ class Model(nn.Module, ABC):
 
     figure: ClassVar[str]  # the held-out figure that sums the model up, one of those that `evaluate` returns
     larger_is_better: ClassVar[bool] = False
+    logged: ClassVar[tuple[str, ...]] = ()  # what `fitness` tells of each trial beside its worth
 
     @abstractmethod
     def objectives(self) -> list[Objective]:
@@ -91,6 +92,22 @@ class Model(nn.Module, ABC):
     def features(self, batch: Batch) -> Tensor:
         """(B, D) description of the examples; left out by what cannot serve as judge."""
         raise UsageError(f"{type(self).__name__} is no judge: it has no features")
+
+    def fitness(self, candidates: Tensor, seeds: Tensor) -> Tensor:
+        """(K, 1 + logged) worth, and what `logged` names, of each of the parameter vectors (K, P) in the trial (K,) that a seed sets.
+
+        Filled in by what evolves (`training/evolve.py`) instead of descending: it has no objectives, and its `Params` is an `Evolution`.
+        A pure function of the two in eval mode: many processes answer for parts of a generation.
+        """
+        raise UsageError(f"{type(self).__name__} does not evolve")
+
+    def receive(self, frozen: Sequence[Model], train: Split | None) -> None:
+        """Takes the trained models that made its data, the first phase first. They are no part of its own weights.
+
+        Args:
+            train: the training split where training begins, from which buffers may be filled; None where a finished model is loaded.
+        """
+        raise UsageError(f"{type(self).__name__} takes no other models")
 
     def before_step(self, step: int) -> None:
         """Sets what follows from the step alone (depth, fade, weights), never from what happened before."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from generative.training.device import Place
 
 
-COMPARED = ("images", "music", "text")  # kinds of data with a module of their name in metrics/
+COMPARED = ("images", "music", "text", "returns")  # modules of metrics/: a kind of data each, and returns of what evolves in a world
 
 
 def evaluate(name: str) -> None:
@@ -58,14 +58,15 @@ def compared(model: Model, judge: Model | None, dataset: Dataset, params: Traini
     from generative.metrics.subject import Subject
 
     subject = Subject(model, dataset, params, place, judge)
-    if not subject.count or dataset.info.kind not in COMPARED:
+    kind = "returns" if model.can("fitness") else dataset.info.kind
+    if not subject.count or kind not in COMPARED:
         return {}
     with torch.no_grad():
-        figures = importlib.import_module(f"generative.metrics.{dataset.info.kind}").compare(subject)
+        figures = {"compared": subject.count, **importlib.import_module(f"generative.metrics.{kind}").compare(subject)}
     if judge is None:
-        return {**figures, "compared": subject.count}
+        return figures
     weights = (Path("data/models") / params.judge / "weights.safetensors").read_bytes()
-    return {**figures, "compared": subject.count, "judge": f"{params.judge} {hashlib.sha256(weights).hexdigest()[:12]}"}
+    return {**figures, "judge": f"{params.judge} {hashlib.sha256(weights).hexdigest()[:12]}"}
 
 
 def _judge(name: str, catalogue: Catalogue, dataset: Dataset, place: Place) -> Model:

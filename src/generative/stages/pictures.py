@@ -104,7 +104,8 @@ def _table(table: Table, path: Path) -> None:
 
 def _sheet(sheet: Sheet, look: Callable[[Tensor], Tensor]) -> Image.Image:
     rows, columns = sheet.images.shape[:2]
-    pixels = to_pixels(look(sheet.images.flatten(0, 1))).cpu().numpy()
+    images = sheet.images.flatten(0, 1)
+    pixels = to_pixels(images if sheet.seen else look(images)).cpu().numpy()
     height, width = pixels.shape[2:]
     zoom = max(1, -(-TILE // min(height, width))) if not sheet.titles else max(1, -(-(TILE + 24) // min(height, width)))
     height, width = height * zoom, width * zoom

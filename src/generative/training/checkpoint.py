@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import math
+import shutil
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from generative.params import Training, typed
 
 SOURCE = Path(generative.__file__).parent
 SEAL = 32  # bytes
+FROZEN = ("model", "before")  # in the folder of an encoded data set: what made it, and what made the data set that it was made from
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,22 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Any:
         raise UsageError(f"{path}: expected the weights that {folder / 'model.json'} describes: {details}") from None
     model: Model = kind(params, info)  # type: ignore[call-arg]
     model.load_state_dict(tensors)
+    if model.can("receive"):
+        model.receive(frozen(folder, device), None)
     return model.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+
+def frozen(folder: Path, device: str | torch.device) -> list[Model]:
+    """The trained models that made a data set, or that a model was trained upon; the first phase first."""
+    before = frozen(folder / "before", device) if (folder / "before").exists() else []
+    return [*before, load(folder / "model", device)] if (folder / "model").exists() else before
+
+
+def keep_frozen(folder: Path, to: Path) -> None:
+    """Copies the trained models that stand in a data set's folder into another folder."""
+    for part in FROZEN:
+        if (folder / part).exists():
+            shutil.copytree(folder / part, to / part)
 
 
 def trained(name: str, params: Training, info: Info, device: str | torch.device) -> Any:

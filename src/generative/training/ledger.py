@@ -151,12 +151,13 @@ class Ledger:
         self.client.create_model_version(name, source, run, {**event["tags"], "sha256": event["sha256"]})
 
     def upload(self, run: str, parcel: Parcel, files: Mapping[str, str], place: str | None = None) -> None:
-        """Uploads spooled files under their own names."""
+        """Uploads spooled files under their own names, which may name folders too."""
         for name, kept in files.items():
             named = parcel.folder / "named" / name
-            named.parent.mkdir(exist_ok=True)
+            named.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(parcel.folder / kept, named)
-            self.client.log_artifact(run, str(named), place)
+            folder = Path(place or "") / Path(name).parent
+            self.client.log_artifact(run, str(named), None if folder == Path() else str(folder))
 
     def end(self, run: str, event: Event) -> None:
         """Ends a run, and its parent where no other child is running."""

@@ -36,7 +36,7 @@ class Progress:
             self.bar.set_postfix_str(f"{terms}  {speed:,.0f} samples/s")
         elif now - self.last > QUIET or step == self.steps:
             self.last = now
-            rate = f"  {speed:,.0f} samples/s" if speed else ""
+            rate = f"  {speed:,.0f} samples/s  {(self.steps - step) * self.batch / speed:,.0f} s left" if speed else ""
             print(f"{self.name}: step {step}/{self.steps}  {terms}{rate}", flush=True)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

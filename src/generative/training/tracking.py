@@ -90,7 +90,8 @@ class Run:
             with (folder / "weights.safetensors").open("rb") as weights:
                 digest = hashlib.file_digest(weights, "sha256").hexdigest()
             # Weights are replaced, never changed in place: a second name for them costs no space and outlives a rebuild.
-            files = {path.name: self._keep(path, link=True) for path in sorted(folder.iterdir()) if path.is_file()}
+            kept = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+            files = {str(path.relative_to(folder)): self._keep(path, link=True) for path in kept}
             self._note("model", folder=str(folder.resolve()), sha256=digest, tags=dict(tags), files=files)
 
     def _open(self) -> None:

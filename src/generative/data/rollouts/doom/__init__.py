@@ -1,0 +1,1 @@
+"""ViZDoom's take cover, for those who have installed vizdoom."""

@@ -1,0 +1,203 @@
+"""Evolution: it climbs, goes on where it was killed, and is the same however many processes answer, in whatever order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from bowl import at_once, dying, endless, late, refusing, worth
+from torch import Tensor, nn
+
+from generative.data.store import Batch
+from generative.errors import UsageError
+from generative.models.exhibit import Exhibit
+from generative.models.model import Model, Objective
+from generative.params import Evolution
+from generative.training import evolve as evolution
+from generative.training.checkpoint import Work
+from generative.training.device import Place
+from generative.training.evolve import Chunk, Search, evolve, trial_seeds, trials
+from generative.training.workers import WorkerLostError, Workers
+
+HERE = Place(torch.device("cpu"), 0, 1, "float32")
+BLOCK: dict[str, Any] = {
+    **{"model": "bowl", "data": "none", "judge": "none", "compared": 0, "seed": 5, "steps": 8, "batch_size": 8, "accumulate": 2},
+    **{"learning_rate": 0.3, "schedule": "constant", "clip_norm": 0.0, "precision": "float32", "threads": 1, "log_every": 1},
+    **{"checkpoint_every": 3, "chunk": 5, "workers": 1, "held_out_every": 4, "trials": 3},
+}
+PARAMS = Evolution(**BLOCK)
+
+
+class Bowl(Model):
+    """Worth most at 1, 1, ... whatever the trial adds to it."""
+
+    figure = "worth"
+    larger_is_better = True
+    logged = ("luck",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(6))
+
+    def objectives(self) -> list[Objective]:
+        return []
+
+    def evaluate(self, batch: Batch) -> dict[str, Tensor]:
+        return {}
+
+    def exhibits(self, batch: Batch) -> list[Exhibit]:
+        return []
+
+    def fitness(self, candidates: Tensor, seeds: Tensor) -> Tensor:
+        return torch.from_numpy(worth(candidates.numpy(), seeds.numpy()))
+
+
+def evolved(folder: Path, measure: Any, watch: Any = lambda step, row: None, params: Evolution = PARAMS) -> tuple[bytes, str]:
+    """The weights and the curve of a whole search."""
+    model = Bowl()
+    curve = evolve(model, params, HERE, Work(folder, "print"), measure, watch)
+    return model.weights.detach().numpy().tobytes(), curve.csv()
+
+
+def serial(chunks: Sequence[Chunk]) -> list[np.ndarray]:
+    return [worth(*chunk) for chunk in chunks]
+
+
+def test_evolution_climbs_and_ships_the_mean(tmp_path: Path) -> None:
+    model = Bowl()
+    rows: list[dict[str, float]] = []
+    params = PARAMS.model_copy(update={"steps": 60})
+    evolve(model, params, HERE, Work(tmp_path, ""), serial, lambda step, row: rows.append(row))
+    assert (model.weights - 1).abs().max() < 0.05
+    seeds = trial_seeds(params, evolution.HELD_OUT, params.trials)
+    shipped = model.fitness(model.weights.detach().expand(len(seeds), -1), torch.from_numpy(seeds))[:, 0].mean()
+    assert rows[-1]["validation/worth"] == pytest.approx(shipped.item(), abs=1e-12)
+    assert rows[-1]["validation/worth"] > rows[3]["validation/worth"]
+    assert rows[-1]["evolution/best"] >= rows[-1]["evolution/mean"]
+    assert rows[-1]["evolution/sigma"] < rows[0]["evolution/sigma"]
+    assert [int(row["step"]) for row in rows if "validation/worth" in row] == list(range(4, 61, 4))
+
+
+def test_a_search_that_was_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    class Killed(Exception):  # noqa: N818
+        pass
+
+    def kill_at(generation: int, step: int, row: dict[str, float]) -> None:
+        seen.append(step)
+        if step == generation:
+            raise Killed
+
+    whole = evolved(tmp_path / "whole", serial)
+    for generation in (2, 5, 7):
+        seen: list[int] = []
+        with pytest.raises(Killed):
+            evolved(tmp_path / "parts", serial, partial(kill_at, generation))
+    seen = []
+    assert evolved(tmp_path / "parts", serial, partial(kill_at, 0)) == whole
+    assert seen[0] == 7, "it went on from the checkpoint of generation 6"
+
+
+@pytest.mark.parametrize(("setup", "count"), [(at_once, 1), (at_once, 2), (late, 3)])
+def test_the_number_of_workers_and_the_order_of_answers_change_nothing(tmp_path: Path, setup: Any, count: int) -> None:
+    with Workers(setup, count) as workers:
+        assert evolved(tmp_path / "workers", workers) == evolved(tmp_path / "serial", serial)
+
+
+def test_a_killed_worker_costs_its_chunk_and_not_the_run(tmp_path: Path) -> None:
+    with Workers(partial(dying, tmp_path, 2), 2) as workers:
+        result = evolved(tmp_path / "workers", workers)
+    assert (tmp_path / "life1").exists()
+    assert result == evolved(tmp_path / "serial", serial)
+
+
+def test_trials_that_no_worker_outlives_end_the_run(tmp_path: Path) -> None:
+    with Workers(partial(dying, tmp_path, 100), 2) as workers, pytest.raises(WorkerLostError, match="3 worker processes died"):
+        evolved(tmp_path / "workers", workers)
+    assert not [
+        child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE and "spawn_main" in child.cmdline()[-2]
+    ]
+
+
+def test_what_a_worker_raises_is_raised_here() -> None:
+    with Workers(refusing, 2) as workers, pytest.raises(UsageError, match="no such road"):
+        workers([(np.zeros((1, 6), np.float32), np.zeros(1, np.int64))])
+
+
+def test_workers_end_with_a_killed_parent_even_in_the_middle_of_their_work(tmp_path: Path) -> None:
+    pid = os.fork()
+    if pid == 0:
+        Workers(partial(endless, tmp_path), 2).__enter__()([(), ()])
+    wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    children = [int(path.name) for path in tmp_path.iterdir()]
+    wait_for(lambda: not any(psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE for child in children))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 4, 100])
+def test_every_candidate_has_every_trial_however_they_are_cut(chunk: int) -> None:
+    candidates = np.arange(4, dtype=np.float32)[:, None]
+    seeds = np.array([10, 20, 30])
+    cut: list[int] = []
+
+    def measure(chunks: Sequence[Chunk]) -> list[np.ndarray]:
+        cut.extend(len(part) for part, _ in chunks)
+        return [(part[:, 0] + under)[:, None] for part, under in chunks]
+
+    assert np.array_equal(trials(candidates, seeds, chunk, measure)[..., 0], np.add.outer(np.arange(4), seeds))
+    assert max(cut) <= chunk
+
+
+def test_a_fitness_that_is_not_finite_stops_the_search(tmp_path: Path) -> None:
+    def measure(chunks: Sequence[Chunk]) -> list[np.ndarray]:
+        answers = serial(chunks)
+        calls.append(len(chunks))
+        if len(calls) > 4:
+            answers[0][2, 0] = np.nan
+        return answers
+
+    calls: list[int] = []
+    with pytest.raises(
+        UsageError, match=r"step 4: the fitness of candidate 2 is nan; the last good checkpoint is .*checkpoint.pt, step 3; "
+    ):
+        evolved(tmp_path, measure, params=PARAMS.model_copy(update={"held_out_every": 3}))
+
+
+def test_a_search_keeps_to_its_own_random_numbers() -> None:
+    def two(seed: int) -> np.ndarray:
+        search = Search(PARAMS.model_copy(update={"seed": seed}), np.zeros(6))
+        search.ask()
+        search.tell(np.arange(8.0))
+        np.random.rand(3)
+        return search.ask()
+
+    np.random.seed(1)
+    before = np.random.get_state(legacy=False)
+    first = two(1)
+    np.random.seed(1)
+    np.random.rand(3)
+    assert np.array_equal(first, two(1))
+    assert not np.array_equal(first, two(2))
+    np.random.seed(1)
+    assert str(before) == str(np.random.get_state(legacy=False))
+
+
+def test_no_trial_of_the_search_is_a_held_out_one() -> None:
+    streams = [trial_seeds(PARAMS, stream, 32) for stream in (*range(50), evolution.HELD_OUT, evolution.FRESH)]
+    assert len(np.unique(np.concatenate(streams))) == 32 * len(streams)
