@@ -26,11 +26,11 @@ def info(shape: list[int], classes: int = 10, kind: Any = "images") -> Info:
                 vocabulary={}, counts=counts, fingerprint="", notes=[])  # fmt: skip
 
 
-def published(name: str, shape: list[int], **changes: Any) -> Model:
+def published(name: str, shape: list[int], classes: int = 10, **changes: Any) -> Model:
     """An entry at the scale of the book."""
     block = read_yaml(ROOT / "params.yaml")["models"][name] | read_yaml(ROOT / "scales/book.yaml")["models"][name] | changes
     params, kind = models.find(block["model"], name)
-    return kind(typed(params, block, name), info(shape))  # type: ignore[call-arg]
+    return kind(typed(params, block, name), info(shape, classes))  # type: ignore[call-arg]
 
 
 def count(module: nn.Module) -> int:
