@@ -19,8 +19,7 @@ class AffineCoupling(nn.Module):
         super().__init__()
         self.passing: Tensor
         self.register_buffer("passing", (torch.arange(size) % 2 == odd).float(), persistent=False)
-        self.scale = dense(size, widths)
-        self.reach = nn.Parameter(torch.ones(size))
+        self.scale = nn.Sequential(dense(size, widths), nn.Tanh())
         self.shift = dense(size, widths)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,7 +33,7 @@ class AffineCoupling(nn.Module):
 
     def _networks(self, x: Tensor) -> tuple[Tensor, Tensor]:
         kept, changed = x * self.passing, 1 - self.passing
-        return self.reach * self.scale(kept).tanh() * changed, self.shift(kept) * changed
+        return self.scale(kept) * changed, self.shift(kept) * changed
 
 
 def dense(size: int, widths: list[int]) -> nn.Sequential:
