@@ -48,8 +48,13 @@ class LSTM(nn.Module):
 
 
 def train(side: str, name: str, precision: str) -> Callable[[int], None]:
-    """Steps of one loss: plain, the cross-entropy of all positions, padding included, as everybody writes it; or our model's."""
-    torch.set_num_threads(1)
+    """Steps of one loss: plain, the cross-entropy of all positions, padding included, as everybody writes it; or our model's.
+
+    Both under the same settings of the process.
+    """
+    from generative.training.device import place
+
+    place(precision, 1)
     torch.manual_seed(1)
     loss, optimizer = (_plain if side == "plain" else _our_loss)(name)
     data = torch.from_numpy(texts(name))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-PIECE = 256  # tokens whose probabilities stand in memory at once
+PIECE, GROUP = 256, 4  # tokens whose probabilities are made at once, and pieces whose gradients are
 
 
 def cross_entropy(hidden: Tensor, target: Tensor, head: nn.Linear) -> Tensor:
@@ -53,20 +53,19 @@ class _CrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor) -> Tensor:
         kind, count = hidden.device.type, len(target)
         exact = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
-        hidden_, weight_ = hidden.to(exact), weight.to(exact)
+        hidden_, weight_, bias_ = hidden.to(exact), weight.to(exact), bias.to(exact)
         gradients = torch.empty_like(hidden_), torch.zeros_like(weight), torch.zeros_like(bias)
-        total = weight.new_zeros(())
-        for start in range(0, count, PIECE):
-            rows = slice(start, start + PIECE)
-            logits = torch.addmm(bias.to(exact), hidden_[rows], weight_.T).to(weight.dtype)
-            p, wanted = logits.softmax(-1), target[rows, None]
-            # the most probable token's p is 1 / sum(exp(logits - largest)): no second pass of exponentials, and no logarithm of 0
-            total -= (logits.gather(1, wanted).squeeze(1) - logits.amax(1) + p.amax(1).log()).sum()
-            p.scatter_add_(1, wanted, p.new_full(wanted.shape, -1.0))  # now the slope of the loss by the logits, times count
-            gradients[2].add_(p.sum(0))
-            slope = p.to(exact)
-            torch.mm(slope, weight_, out=gradients[0][rows])
-            gradients[1].add_(slope.T @ hidden_[rows])
+        slopes, total = hidden_.new_empty(min(count, GROUP * PIECE), len(weight)), weight.new_zeros(())
+        for part, wanted in zip(_ranges(count, GROUP * PIECE), target.split(GROUP * PIECE), strict=True):
+            slope = slopes[: len(wanted)]
+            for rows in _ranges(len(wanted), PIECE):
+                logits = torch.addmm(bias_, hidden_[part][rows], weight_.T).to(weight.dtype)
+                loss, p = _slope(logits, wanted[rows, None])
+                total += loss
+                gradients[2].add_(p.sum(0))
+                slope[rows] = p
+            torch.mm(slope, weight_, out=gradients[0][part])
+            gradients[1].add_(slope.T @ hidden_[part])
         ctx.save_for_backward(
             *(gradient.to(like.dtype).div_(count) for gradient, like in zip(gradients, (hidden, weight, bias), strict=True))
         )
@@ -76,3 +75,15 @@ class _CrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         hidden, weight, bias = ctx.saved_tensors
         return hidden * grads[0], weight * grads[0], bias * grads[0], None
+
+
+def _slope(logits: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum of -log p(wanted), and its slope by the logits (N, K); wanted (N, 1)."""
+    p = logits.softmax(-1)
+    # the most probable token's p is 1 / sum(exp(logits - largest)): no second pass of exponentials, and no logarithm of 0
+    log_p = logits.gather(1, wanted).squeeze(1) - logits.amax(1) + p.amax(1).log()
+    return -log_p.sum(), p.scatter_add_(1, wanted, p.new_full(wanted.shape, -1.0))
+
+
+def _ranges(count: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
