@@ -182,14 +182,16 @@ def test_chorales_are_read_from_musicxml() -> None:
 
 
 @pytest.mark.slow
-def test_every_chorale_agrees_with_music21_note_for_note() -> None:
+def test_every_four_part_chorale_agrees_with_music21_note_for_note() -> None:
     from music21 import converter
 
     parse: Any = converter.parse
     for file in sorted((corpus() / "bach").glob("*.mxl")):
         mine = musicxml.read(musicxml.unpacked(file.read_bytes()), file.stem)
+        if len(mine.voices) != 4:
+            continue
         parts = parse(file, forceSource=True).parts
-        assert len(parts) == len(mine.voices)
+        assert len(parts) == 4
         for part, voice in zip(parts, mine.voices, strict=True):
             sounds = [note for note in part.flatten().notes if not note.duration.isGrace]
             theirs = [(round(n.offset * QUARTER), round(n.quarterLength * QUARTER), p.midi) for n in sounds for p in n.pitches]
@@ -198,7 +200,7 @@ def test_every_chorale_agrees_with_music21_note_for_note() -> None:
 
 @pytest.mark.slow
 def test_plain_tunes_agree_with_music21_note_for_note() -> None:
-    # music21 loses broken rhythm before marks and accidentals within a bar: such tunes are left to the test of our own reader
+    # music21 loses broken rhythm before marks, accidentals within a bar and notes before ::, so such tunes are left to the first test here
     from music21 import converter
 
     parse: Any = converter.parse
@@ -206,7 +208,7 @@ def test_plain_tunes_agree_with_music21_note_for_note() -> None:
     for file in sorted((corpus() / "ryansMammoth").glob("*.abc")):
         text = file.read_text(encoding="utf-8", errors="replace")
         body = text.partition("\nK:")[2].partition("\n")[2]
-        if len(abc.tunes(text)) != 1 or any(sign in body for sign in '<>^_=![+"{-'):
+        if len(abc.tunes(text)) != 1 or any(sign in body for sign in [*'<>^_=![+"{-', "::"]):
             continue
         part = parse(file, format="abc", forceSource=True).parts[0].stripTies()
         theirs = [(round(n.offset * QUARTER), round(n.quarterLength * QUARTER), n.pitch.midi) for n in part.flatten().notes]
@@ -464,8 +466,10 @@ def test_an_instrument_plays_the_pitch_that_is_asked_for_as_long_as_asked(progra
         assert sum(harmonic) > 3 * sum(between), (pitch, harmonic, between)
 
 
-@pytest.mark.parametrize(("pitch", "fifths", "name"), [(66, 2, "F#4"), (66, -5, "G-4"), (59, -7, "C-4"), (60, 7, "B#3"), (60, 0, "C4")])
-def test_pitches_are_spelled_by_their_key(pitch: int, fifths: int, name: str) -> None:
+@pytest.mark.parametrize(
+    ("pitch", "fifths", "name"), [(66, 2, ("F#", 4)), (66, -5, ("G-", 4)), (59, -7, ("C-", 4)), (60, 7, ("B#", 3)), (6, 0, ("F#", -1))]
+)
+def test_pitches_are_spelled_by_their_key(pitch: int, fifths: int, name: tuple[str, int]) -> None:
     from generative.stages.scores import spelled
 
     assert spelled(pitch, fifths) == name

@@ -122,7 +122,7 @@ def _score(piece: Piece) -> Any:
 
 
 def _fill(part: Any, piece: Piece, voice: list[Note]) -> None:
-    from music21 import key, meter, note
+    from music21 import key, meter, note, pitch
 
     for at, name in piece.meters or [(0, "4/4")]:
         part.insert(at / QUARTER, meter.TimeSignature(name))
@@ -131,17 +131,18 @@ def _fill(part: Any, piece: Piece, voice: list[Note]) -> None:
         part.insert(at / QUARTER, key.Key(_flat(tonic), mode))
     for sound in voice:
         fifths = next((fifths_of(name) for at, name in reversed(piece.keys) if at <= sound.start), 0)
-        written = note.Note(spelled(sound.pitch, fifths), quarterLength=Fraction(sound.length, QUARTER))
+        step, octave = spelled(sound.pitch, fifths)
+        written = note.Note(pitch.Pitch(step, octave=octave), quarterLength=Fraction(sound.length, QUARTER))
         part.insert(Fraction(sound.start, QUARTER), written)
     part.makeRests(fillGaps=True, inPlace=True, timeRangeFromBarDuration=False)
 
 
-def spelled(pitch: int, fifths: int) -> str:
-    """The name that a pitch has in a key of so many fifths: F#4 in D major is G-4, music21's G flat, in D flat major."""
+def spelled(pitch: int, fifths: int) -> tuple[str, int]:
+    """The name and octave of a pitch in a key of so many fifths: 66 is F#, 4 in D major and G-, 4 (music21's G flat) in D flat major."""
     at = next(place for place in range(fifths - 3, fifths + 9) if (place * 7 - pitch) % 12 == 0)
     name = FIFTHS[max(0, min(len(FIFTHS) - 1, at + FIFTHS.index("C")))]
     octave = pitch // 12 - 1 + {"Cb": 1, "B#": -1}.get(name, 0)
-    return f"{_flat(name)}{octave}"
+    return _flat(name), octave
 
 
 def _flat(name: str) -> str:
