@@ -30,6 +30,7 @@ State = tuple[Tensor, Tensor]  # hidden state and cell, (B, H) each
 BEGINNINGS = 32  # episodes of the training data whose first code and actions dreams are made from
 SEEN, SHOWN, EVERY = 8, 14, 4  # frames that M is shown before it dreams; pictures of a dream, and frames from one to the next
 LARGEST = 10.0
+PLOTTED = 3  # episodes whose rewards are plotted
 TEMPERATURES = (0.1, 0.5, 1.0, 1.3)
 
 
@@ -173,13 +174,13 @@ class Memory(Model):
         return torch.cat([z[:, SEEN:length], *dreams])
 
     def _outcomes(self, batch: Batch) -> Lines:
-        """What was foreseen beside what came, for the rewards of the first episodes."""
-        hidden, _ = self.lstm(torch.cat([batch["x"], batch["action"]], -1))
-        foreseen, t = self.predict(hidden).reward, torch.arange(self.length)
-        panels = [
-            (f"episode {i + 1}", {"came": (t, batch["reward"][i]), "foreseen": (t, foreseen[i])}) for i in range(min(3, len(foreseen)))
-        ]
-        return Lines("rewards", "The reward of each decision as it came, and as M foresaw it.", panels, "decision", "reward")
+        """What was foreseen beside what came, for the rewards of the liveliest episodes."""
+        best = (batch["reward"] * batch["mask"]).sum(1).argsort(descending=True)[:PLOTTED]
+        hidden, _ = self.lstm(torch.cat([batch["x"], batch["action"]], -1)[best])
+        foreseen, came, t = self.predict(hidden).reward, batch["reward"][best], torch.arange(self.length)
+        panels = [(f"episode {number + 1}", {"came": (t, came[i]), "foreseen": (t, foreseen[i])}) for i, number in enumerate(best.tolist())]
+        told = "The reward of each decision as it came, and as M foresaw it: a piece of road that is coming, not the moment of it."
+        return Lines("rewards", told, panels, "decision", "reward")
 
     def _keep_beginnings(self, batch: Batch) -> None:
         count = min(BEGINNINGS, len(batch["x"]))
