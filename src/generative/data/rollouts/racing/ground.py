@@ -1,7 +1,8 @@
 """A track's ground, painted once from above: what gymnasium draws anew for every frame, polygon by polygon.
 
 The map lies north up with its corner at (-HALF, -HALF). Level k of it has texels of `TEXEL` x 2^k units, each the mean over its area; the
-coarse ones are for the first second of an episode, in which the camera comes down.
+coarse ones are for the first second of an episode, in which the camera comes down. Left out: gymnasium evens the shade of a tile, by up to
+five grey levels, when a wheel first touches it.
 """
 
 from __future__ import annotations
