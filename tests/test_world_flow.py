@@ -87,7 +87,7 @@ def test_what_is_collected_ahead_is_what_the_stage_would_have_made(own: Path, th
 
 def test_without_names_it_is_about_what_evolves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert set(command.evolving()) >= {"world_controller", "world_dream"}
+    assert set(command.evolving()) >= {"world_controller"}
     assert not {"vae", "world_rnn"} & set(command.evolving())
 
 
