@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import threading
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 from generative.errors import UsageError
 from generative.files import sole_owner
 
+READERS = Path(".dvc/tmp/rwlock")
 LOCK = Path(".prefect/flow")  # one flow a folder: what one DVC is at work on, another refuses
 
 
@@ -71,6 +74,7 @@ def _run(name: str, arguments: dict[str, Any]) -> None:
         names = evolving()
     _refuse_unknown(name, names)
     with sole_owner(LOCK):
+        _mend()
         engine = Engine(name)
         try:
             found = prepare(names, engine.start)
@@ -83,6 +87,20 @@ def _run(name: str, arguments: dict[str, Any]) -> None:
                 conclude(found.checked, found)
         finally:
             stop_all()
+
+
+def _mend() -> None:
+    """Remove DVC's list of who reads and writes what, where a killed DVC left half of one: no DVC would start any more."""
+    for _ in range(5):  # one that is at work may be writing it
+        try:
+            json.loads(READERS.read_text())
+        except FileNotFoundError:
+            return
+        except ValueError:
+            time.sleep(0.2)
+        else:
+            return
+    READERS.unlink(missing_ok=True)
 
 
 class Engine:
