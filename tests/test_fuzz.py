@@ -16,6 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from generative.catalogue import Catalogue
+from generative.data import text
+from generative.data.music.notation import grids, tokens
 from generative.data.store import SPLITS, Info
 from generative.errors import UsageError
 from generative.training.checkpoint import build, outline
@@ -145,22 +147,29 @@ def character(draw: st.DrawFn, text: str) -> str:
 
 def info(catalogue: Catalogue, name: str) -> Info:
     """The facts that a data set of this block would have."""
+    kind, shape, vocabulary = described(catalogue, name)
+    facts: dict[str, Any] = {"classes": ["a", "b"], "attributes": [], "values": {}, "notes": [], "fingerprint": ""}
+    return Info(name=name, kind=kind, shape=shape, vocabulary=vocabulary, counts=dict.fromkeys(SPLITS, 9), sequence=1, **facts)  # type: ignore[arg-type]
+
+
+def described(catalogue: Catalogue, name: str) -> tuple[Any, list[int], dict[str, list[str]]]:
+    """Kind, shape of an example, and vocabulary."""
     if name in catalogue.content["encodings"]:
-        model, _ = catalogue.model(catalogue.encoding(name).model)
-        shape = [model.model_dump().get("latent_size", 1)]
-    else:
-        block = catalogue.source(name)[0].model_dump()
-        channels = {"real/cifar": 3, "real/folder": block.get("channels", 1)}.get(block["source"], 1)
-        shape = [channels, block["size"], block["size"]] if "size" in block else [2]
-    facts: dict[str, Any] = {
-        "classes": ["a", "b"],
-        "attributes": [],
-        "values": {},
-        "vocabulary": {},
-        "counts": dict.fromkeys(SPLITS, 9),
-        "notes": [],
-    }
-    return Info(name=name, kind="images" if len(shape) == 3 else "points", shape=shape, fingerprint="", **facts)
+        model, kind = catalogue.model(catalogue.encoding(name).model)
+        size = model.model_dump().get("latent_size", 1)
+        return "codes", [8, size] if kind.__module__.startswith("generative.models.world.") else [size], {}
+    block = catalogue.source(name)[0].model_dump()
+    match block["source"].split("/"):
+        case ["written" | "real", _] if "tokens" in block:
+            return "text", [block["length"]], {text.STREAM: [f"t{i}" for i in range(50)]}
+        case ["music", _] if "bars" in block:
+            return "music", [block["bars"] * block["steps_per_bar"], len(grids.VOICES)], tokens.grid_vocabulary(grids.VOICES)
+        case ["music", _]:
+            return "music", [block["window"] + 1, 2], tokens.vocabulary_of([])
+        case ["rollouts", _]:
+            return "images", [3, 64, 64], {}
+    channels = {"real/cifar": 3, "drawn/faces": 3, "drawn/flowers": 3, "real/folder": block.get("channels", 1)}.get(block["source"], 1)
+    return ("images", [channels, block["size"], block["size"]], {}) if "size" in block else ("points", [2], {})
 
 
 def valid_or_refused(folder: Path, text: str) -> bool:
@@ -184,7 +193,9 @@ def valid_or_refused(folder: Path, text: str) -> bool:
         try:
             outline(kind, params, info(catalogue, params.data))
         except UsageError as error:
-            assert str(error).startswith(("channels: ", "data: ")), error
+            key = str(error).partition(": ")[0]
+            data = catalogue.content["data"].get(params.data, {})
+            assert key in {"data", *type(params).model_fields, *data}, error
         except RuntimeError:  # too large even to be counted
             with pytest.raises(UsageError, match="expected sizes whose weights fit"):
                 build(kind, params, info(catalogue, params.data))
