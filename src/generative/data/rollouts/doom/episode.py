@@ -61,7 +61,7 @@ class Episode:
 
 def _game() -> Any:
     try:
-        import vizdoom
+        import vizdoom  # pyright: ignore[reportMissingImports] - an extra
     except ImportError:
         raise UsageError("take cover needs vizdoom: expected it to be installed, `pip install 'generative[doom]'` does") from None
     game = vizdoom.DoomGame()
