@@ -62,8 +62,11 @@ def test_the_penalty_looks_between_the_images_and_everywhere_between_them() -> N
 
 def test_the_penalty_reaches_the_critics_weights_in_float32_under_autocast() -> None:
     critic = Downscorer([1, 16, 16], [4, 8], normalised=False, dropout=0.0)
+    inside: list[torch.dtype] = []
+    critic.score.register_forward_hook(lambda layer, given, score: inside.append(score.dtype))
     with torch.autocast("cpu", torch.bfloat16):
         penalty, _ = gradient_penalty(critic, torch.randn(4, 1, 16, 16), torch.randn(4, 1, 16, 16))
+    assert inside == [torch.float32]
     penalty.backward()
     assert penalty.dtype == torch.float32
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for n, p in critic.named_parameters() if n.endswith("weight"))
