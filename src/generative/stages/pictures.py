@@ -6,7 +6,6 @@ import csv
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import matplotlib.style
@@ -19,21 +18,12 @@ from torch import Tensor
 
 from generative.data.store import to_pixels
 from generative.models.exhibit import Exhibit, Film, Heatmap, Histogram, Lines, Music, Scatter, Sheet, Table, Text
+from generative.stages.style import STYLE, colours
 
 PAPER, INK, FAINT = (255, 255, 255), (38, 38, 46), (128, 128, 140)
 TILE = 56  # smallest side of a picture on a sheet, in pixels
 GAP = 4
 SUFFIX = {Film: ".gif", Text: ".txt", Table: ".csv"}  # of files that are no still pictures
-STYLE: Any = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#80808c",
-    "axes.labelcolor": "#26262e",
-    "text.color": "#26262e",
-    "xtick.color": "#80808c",
-    "ytick.color": "#80808c",
-}
 
 
 def draw(exhibit: Exhibit, folder: Path, look: Callable[[Tensor], Tensor] = lambda x: x) -> dict[str, str]:
@@ -46,7 +36,7 @@ def draw(exhibit: Exhibit, folder: Path, look: Callable[[Tensor], Tensor] = lamb
         What was written: names of files with their captions.
     """
     if isinstance(exhibit, Music):
-        from generative.stages.scores import write
+        from generative.stages.scores import write  # engraving and sound are slow to import
 
         return write(exhibit, folder)
     path = folder / (exhibit.name + SUFFIX.get(type(exhibit), ".png"))
@@ -143,11 +133,6 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     # The basic layout draws the same everywhere; the other one depends on a library that may be there or not.
     path = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
     return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
-
-
-def colours(count: int) -> list[tuple[float, float, float, float]]:
-    wheel = matplotlib.colormaps["tab10" if count <= 10 else "hsv"]
-    return [wheel(i if count <= 10 else i / count) for i in range(count)]
 
 
 def _scatter(scatter: Scatter) -> Figure:

@@ -177,7 +177,7 @@ def rolls(pieces: list[Piece]) -> bytes:
     import matplotlib.style
     from matplotlib.figure import Figure
 
-    from generative.stages.pictures import STYLE, colours
+    from generative.stages.style import STYLE, colours
 
     longest = max(1, *(piece.length for piece in pieces)) / QUARTER
     with matplotlib.style.context(STYLE, after_reset=True):
