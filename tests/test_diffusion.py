@@ -14,9 +14,10 @@ from generative.errors import UsageError
 from generative.models.diffusion.diffusion import Diffusion, montage
 from generative.models.model import Model
 from generative.nn.embedding import Sinusoidal
+from generative.nn.normal import noise_like
 from generative.nn.schedule import SCHEDULES, Schedule, back, rates, spherical
 from generative.nn.standardise import Standardise
-from generative.nn.unet import UNet
+from generative.nn.unet import Residual, Told, UNet
 
 TIMES = torch.linspace(0, 1, 1001, dtype=torch.float64)
 
@@ -179,6 +180,31 @@ def test_the_network_tells_noise_levels_apart_and_says_nearly_nothing_at_first()
     assert network(x, torch.tensor([0.2])).abs().max() < 1e-3
     nn.init.ones_(network.leave.weight)
     assert not torch.allclose(network(x, torch.tensor([0.2])), network(x, torch.tensor([0.7])))
+
+
+def test_a_vector_told_to_a_block_is_as_channels_that_are_the_same_in_every_place() -> None:
+    torch.manual_seed(0)
+    told, plain = Told(5, 4, 6).double(), Residual(9, 6).double()
+    weights = {name: value for name, value in told.state_dict().items() if "norm" not in name}
+    plain.load_state_dict(weights, strict=False)
+    image, vector = torch.randn(3, 5, 8, 7).double().requires_grad_(), torch.randn(3, 4).double().requires_grad_()
+    outputs = told((image, vector)), plain(torch.cat([image, vector[:, :, None, None].expand(-1, -1, 8, 7)], 1))
+    assert torch.allclose(*outputs)
+    downstream = torch.randn_like(outputs[0])
+    of_told, of_plain = ([image, vector, *(p for _, p in sorted(block.named_parameters()))] for block in (told, plain))
+    gradients = torch.autograd.grad(outputs[0], of_told, downstream), torch.autograd.grad(outputs[1], of_plain, downstream)
+    for mine, theirs in zip(*gradients, strict=True):
+        assert torch.allclose(mine, theirs)
+
+
+def test_noise_has_the_layout_of_what_it_is_for() -> None:
+    x = torch.empty(64, 3, 16, 16, memory_format=torch.channels_last)
+    torch.manual_seed(0)
+    noise = noise_like(x)
+    torch.manual_seed(0)
+    assert torch.equal(noise.permute(0, 2, 3, 1), torch.randn(64, 16, 16, 3))
+    assert noise.is_contiguous(memory_format=torch.channels_last)
+    assert noise_like(x.contiguous()).is_contiguous()
 
 
 def test_what_the_network_cannot_halve_and_the_samplers_do_not_know_is_refused() -> None:

@@ -11,6 +11,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from generative.nn.normal import noise_like
+
 Schedule = Literal["linear", "cosine", "offset_cosine"]
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 
@@ -45,7 +47,7 @@ def back(clean: Tensor, noise: Tensor, now: tuple[Tensor, Tensor], then: tuple[T
     kept = (now[0] / then[0]).square()  # share of the variance at the earlier time that is left now
     drawn = freshness * then[1] / now[1] * (1 - kept).clamp(min=0).sqrt()
     image = then[0] * clean + (then[1].square() - drawn.square()).clamp(min=0).sqrt() * noise
-    return image + drawn * torch.randn_like(image) if freshness else image
+    return image + drawn * noise_like(image) if freshness else image
 
 
 def spherical(a: Tensor, b: Tensor, share: Tensor) -> Tensor:

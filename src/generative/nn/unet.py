@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,9 +33,9 @@ class UNet(nn.Module):
         channels, lowest = shape[0], widths[-1]
         self.embed = Sinusoidal(embedding_size, HIGHEST)
         self.enter = nn.Conv2d(channels, widths[0], 1)
-        before = [widths[0] + embedding_size, *widths[:-1]]
-        self.down = nn.ModuleList(Down(a, b, depth) for a, b in zip(before, widths[:-1], strict=False))
-        self.bottom = nn.Sequential(*residuals(before[-1], lowest, depth))
+        before, told = [widths[0], *widths[:-1]], [embedding_size, *[0] * (len(widths) - 1)]
+        self.down = nn.ModuleList(Down(a, b, depth, c) for a, b, c in zip(before, widths[:-1], told, strict=False))
+        self.bottom = nn.Sequential(*residuals(before[-1], lowest, depth, told[-1]))
         after = [lowest, *reversed(widths[:-1])]
         self.up = nn.ModuleList(Up(a, b, depth) for a, b in pairwise(after))
         self.leave = nn.Conv2d(widths[0], channels, 1)
@@ -42,16 +43,14 @@ class UNet(nn.Module):
         nn.init.normal_(self.leave.weight, std=NEARLY_ZERO)
 
     def forward(self, x: Tensor, number: Tensor) -> Tensor:
-        x = self.enter(x)
-        embedded = self.embed(number).to(x.dtype)[:, None, None, :].expand(-1, *x.shape[2:], -1)
-        x = torch.cat([x, embedded.contiguous().permute(0, 3, 1, 2)], dim=1)  # laid out like x, or every layer would copy
+        inside: Any = (self.enter(x), self.embed(number))  # the first block takes both, all others one
         skips: list[Tensor] = []
         for down in self.down:
-            x = down(x, skips)
-        x = self.bottom(x)
+            inside = down(inside, skips)
+        inside = self.bottom(inside)
         for up in self.up:
-            x = up(x, skips)
-        return self.leave(x)
+            inside = up(inside, skips)
+        return self.leave(inside)
 
 
 class Residual(nn.Module):
@@ -68,14 +67,49 @@ class Residual(nn.Module):
         return self.skip(x) + self.second(F.silu(self.first(self.norm(x))))
 
 
+class Told(nn.Module):
+    """A residual block of images (B, C, H, W) and a vector (B, D), which it takes for D more channels that are the same in every place.
+
+    What a convolution makes of such channels in an image of 3 x 3, it makes of them in any: corners, edges, and a place inside.
+    """
+
+    def __init__(self, before: int, told: int, after: int) -> None:
+        super().__init__()
+        self.skip = nn.Conv2d(before + told, after, 1)
+        self.norm = nn.BatchNorm2d(before, eps=1e-3, momentum=0.01, affine=False)
+        self.norm_told = nn.BatchNorm2d(told, eps=1e-3, momentum=0.01, affine=False)
+        self.first = nn.Conv2d(before + told, after, 3, padding=1)
+        self.second = nn.Conv2d(after, after, 3, padding=1)
+
+    def forward(self, x: tuple[Tensor, Tensor]) -> Tensor:
+        image, vector = x
+        told = vector[:, :, None, None].expand(-1, -1, 3, 3).contiguous(memory_format=torch.channels_last)
+        inner = F.silu(convolved(self.first, self.norm(image), self.norm_told(told)))
+        return convolved(self.skip, image, told) + self.second(inner)
+
+
+def convolved(layer: nn.Conv2d, image: Tensor, told: Tensor) -> Tensor:
+    """The layer applied to image (B, C, H, W) and (B, D, 3, 3), of which the middle stands for all that lies inside, as to one image."""
+    channels = image.shape[1]
+    y = F.conv2d(image, layer.weight[:, :channels], layer.bias, padding=layer.padding)
+    return y + enlarged(F.conv2d(told, layer.weight[:, channels:], padding=layer.padding), y.shape[2], y.shape[3])
+
+
+def enlarged(x: Tensor, height: int, width: int) -> Tensor:
+    """(B, C, 3, 3) to (B, C, height, width), both at least 2, by repeating what is in the middle."""
+    x = x.permute(0, 2, 3, 1)  # the order in which the numbers stand, so that nothing is laid out anew
+    x = torch.cat([x[:, :, :1], x[:, :, 1:2].expand(-1, -1, width - 2, -1), x[:, :, 2:]], 2)
+    return torch.cat([x[:, :1], x[:, 1:2].expand(-1, height - 2, -1, -1), x[:, 2:]], 1).permute(0, 3, 1, 2)
+
+
 class Down(nn.Module):
     """Residual blocks, each of whose outputs is kept in `skips`, then half the height and width."""
 
-    def __init__(self, before: int, after: int, depth: int) -> None:
+    def __init__(self, before: int, after: int, depth: int, told: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(residuals(before, after, depth))
+        self.blocks = nn.ModuleList(residuals(before, after, depth, told))
 
-    def forward(self, x: Tensor, skips: list[Tensor]) -> Tensor:
+    def forward(self, x: Any, skips: list[Tensor]) -> Tensor:
         for block in self.blocks:
             x = block(x)
             skips.append(x)
@@ -103,8 +137,10 @@ def _laid_out(gradient: Tensor) -> Tensor:
     return gradient.contiguous(memory_format=torch.channels_last)
 
 
-def residuals(before: int, after: int, depth: int) -> list[Residual]:
-    return [Residual(b, after) for b in [before] + [after] * (depth - 1)]
+def residuals(before: int, after: int, depth: int, told: int) -> list[nn.Module]:
+    """A series of blocks, of which the first is told a vector of this size, if it is one."""
+    first = Told(before, told, after) if told else Residual(before, after)
+    return [first, *(Residual(after, after) for _ in range(depth - 1))]
 
 
 def halved(shape: list[int], widths: list[int]) -> None:

@@ -28,6 +28,7 @@ from generative.data.store import Batch, Info
 from generative.errors import UsageError
 from generative.models.exhibit import Exhibit, Film, Heatmap, Lines, Sheet
 from generative.models.model import Average, Loss, Model, Objective
+from generative.nn.normal import noise_like
 from generative.nn.schedule import SCHEDULES, Schedule, back, rates, spherical
 from generative.nn.standardise import Standardise
 from generative.nn.unet import UNet
@@ -80,7 +81,7 @@ class Diffusion(Model):
         offset = torch.rand((), device=x.device)
         time = (offset + torch.arange(len(x), device=x.device) / len(x)) % 1
         signal, noise_rate = self.rates(time)
-        noise = torch.randn_like(x)
+        noise = noise_like(x)
         predicted = denoiser(signal * x + noise_rate * noise, noise_rate.flatten().square()).float()
         image = x + noise_rate / signal * (noise - predicted)
         return {"noise_mae": F.l1_loss(predicted, noise), "image_mae": F.l1_loss(self.standard.undo(image).clamp(-1, 1), batch["x"])}
