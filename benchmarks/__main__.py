@@ -135,7 +135,7 @@ def prepare(folder: Path, names: list[str]) -> None:
 def start_times(folder: Path, block: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
     """Seconds until --help has answered, and until the VAE's first step on data of the default size."""
     prepare(folder, ["vae"])
-    entry = block | {"judge": NAME, "data": name_of_data(2000), "log_every": 1}
+    entry = block | {"judge": NAME, "data": name_of_data(2000), "against": name_of_data(2000), "log_every": 1}
     content = {"data": {name_of_data(2000): {}}, "models": {NAME: entry}}
     (folder / "vae" / "params.yaml").write_text(json.dumps(content))
     command = [sys.executable, "-m", "generative.stages.train"]

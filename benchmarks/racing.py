@@ -33,8 +33,9 @@ from generative.models.world.vision import Vision
 CARS = 64
 STEPS = {"gymnasium": 100, "ours": 2048, "envpool": 800}
 TRAINING: dict[str, Any] = {
-    "model": "", "data": "", "judge": "", "compared": 0, "seed": 1, "steps": 1, "batch_size": 1, "accumulate": 1, "learning_rate": 0.1,
-    "schedule": "constant", "clip_norm": 0.0, "precision": "float32", "threads": 1, "log_every": 1, "checkpoint_every": 1,
+    "model": "", "data": "", "against": "", "judge": "", "compared": 0, "seed": 1, "steps": 1, "batch_size": 1, "accumulate": 1,
+    "learning_rate": 0.1, "schedule": "constant", "clip_norm": 0.0, "precision": "float32", "threads": 1, "log_every": 1,
+    "checkpoint_every": 1,
 }  # fmt: skip
 Run = Callable[[], int]  # takes steps and says how many
 

@@ -69,7 +69,7 @@ def prepare(folder: Path, name: str, contestants: list[str]) -> None:
         data = place / "data/processed" / f"texts_{name}"
         data.mkdir(parents=True)
         write_dataset(data, splits, name=data.name, kind="text", vocabulary={"text": words})
-        content = {"data": {data.name: {}}, "models": {"contestant": block(name) | {"judge": "contestant"}}}
+        content = {"data": {data.name: {}}, "models": {"contestant": block(name) | {"judge": "contestant", "against": data.name}}}
         (place / "params.yaml").write_text(json.dumps(content))
     np.save(folder / "texts.npy", texts(name))
 

@@ -18,7 +18,7 @@ NAME = "contestant"
 
 def write_params(block: dict[str, Any]) -> None:
     """A catalogue of this one model; JSON is YAML too."""
-    content = {"data": {block["data"]: {}}, "models": {NAME: block | {"judge": NAME}}}
+    content = {"data": {block["data"]: {}}, "models": {NAME: block | {"judge": NAME, "against": block["data"]}}}
     Path("params.yaml").write_text(json.dumps(content))
 
 

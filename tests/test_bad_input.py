@@ -46,6 +46,8 @@ def vae(**values: Any) -> Edit:
         (vae(precision="float16"), "models.vae.precision: expected 'float32' or 'bfloat16', got 'float16'"),
         (vae(model="autoencoders/vea"), "models.vae.model: no model 'autoencoders/vea'"),
         (vae(data="glyfs"), "models.vae.data: no 'glyfs' in data or encodings; did you mean glyphs?"),
+        (vae(against="brics"), "models.vae.against: no 'brics' in data or encodings; did you mean bricks?"),
+        (vae(against="moons"), "models.vae.against: autoencoders/vae has no figure for it; expected its own data, glyphs, got moons"),
         (vae(judge="nobody"), "models.vae.judge: no 'nobody' in models; there are: mlp, cnn"),
         (vae(judge="vae_probe"), "models.vae.judge: vae_probe knows vae_codes, but vae is trained on glyphs"),
         (vae(judge="autoencoder"), "models.vae.judge: autoencoder is no classifier"),

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 from test_models import count, published
 from torch import Tensor, nn
 
+from generative.data.store import SPLITS, Dataset, open_dataset, write_dataset
 from generative.errors import UsageError
-from generative.models.energy.ebm import EBM, auroc, blend
+from generative.metrics.strangers import tell_apart
+from generative.models.energy.ebm import EBM, blend
 from generative.nn.convolution import FromPixels
+from generative.nn.ranking import auroc
+from generative.training.device import Place
 
 
 def ebm(**changes: Any) -> EBM:
@@ -127,7 +133,25 @@ def test_a_sampler_can_be_told_its_steps(monkeypatch: pytest.MonkeyPatch) -> Non
         model.sample(2, torch.zeros(2))
 
 
+def grey(folder: Path, name: str, shade: int, size: int = 8) -> Dataset:
+    pixels = np.random.default_rng(shade).integers(shade - 20, shade + 20, (30, 1, size, size)).astype(np.uint8)
+    write_dataset(folder / name, {split: {"x": pixels} for split in SPLITS}, name=name, kind="images")
+    return open_dataset(folder / name)
+
+
+def test_strangers_are_told_from_the_data_by_their_energy(tmp_path: Path) -> None:
+    model, here = ebm(), Place(torch.device("cpu"), 0, 1, "float32")
+    model.network = Bowl(0.0, 1.0)  # type: ignore[assignment]
+    middle, bright = grey(tmp_path, "middle", 128), grey(tmp_path, "bright", 200)
+    assert tell_apart(model, middle, bright, here, 1) == {"auroc_against": 1.0}
+    assert tell_apart(model, bright, middle, here, 1) == {"auroc_against": 0.0}
+    assert tell_apart(model, middle, middle, here, 1) == {"auroc_against": 0.5}
+    with pytest.raises(UsageError, match=r"against: expected images of shape \[1, 8, 8\], as middle has, got large with .* \[1, 16, 16\]"):
+        tell_apart(model, middle, grey(tmp_path, "large", 128, 16), here, 1)
+
+
 def test_auroc_counts_pairs() -> None:
+    torch.manual_seed(4)
     inside, outside = torch.randint(9, (80,)).float(), torch.randint(2, 12, (70,)).float()
     expected = roc_auc_score([0] * 80 + [1] * 70, torch.cat([inside, outside]).numpy())
     assert auroc(inside, outside).item() == pytest.approx(expected, abs=1e-6)

@@ -30,9 +30,9 @@ from generative.training.workers import WorkerLostError, Workers
 
 HERE = Place(torch.device("cpu"), 0, 1, "float32")
 BLOCK: dict[str, Any] = {
-    **{"model": "bowl", "data": "none", "judge": "none", "compared": 0, "seed": 5, "steps": 8, "batch_size": 8, "accumulate": 2},
-    **{"learning_rate": 0.3, "schedule": "constant", "clip_norm": 0.0, "precision": "float32", "threads": 1, "log_every": 1},
-    **{"checkpoint_every": 3, "chunk": 5, "workers": 1, "held_out_every": 4, "trials": 3},
+    **{"model": "bowl", "data": "none", "against": "none", "judge": "none", "compared": 0, "seed": 5, "steps": 8, "batch_size": 8},
+    **{"accumulate": 2, "learning_rate": 0.3, "schedule": "constant", "clip_norm": 0.0, "precision": "float32", "threads": 1},
+    **{"log_every": 1, "checkpoint_every": 3, "chunk": 5, "workers": 1, "held_out_every": 4, "trials": 3},
 }
 PARAMS = Evolution(**BLOCK)
 

@@ -29,8 +29,9 @@ def info_of(shape: list[int], vocabulary: dict[str, list[str]]) -> Info:
 
 
 TRAINING = {
-    "model": "", "data": "", "judge": "", "compared": 0, "seed": 1, "steps": 1, "batch_size": 1, "accumulate": 1, "learning_rate": 0.001,
-    "schedule": "constant", "clip_norm": 0.0, "precision": "float32", "threads": 1, "log_every": 1, "checkpoint_every": 1,
+    "model": "", "data": "", "against": "", "judge": "", "compared": 0, "seed": 1, "steps": 1, "batch_size": 1, "accumulate": 1,
+    "learning_rate": 0.001, "schedule": "constant", "clip_norm": 0.0, "precision": "float32", "threads": 1, "log_every": 1,
+    "checkpoint_every": 1,
 }  # fmt: skip
 PUBLISHED = {"embedding": 128, "blocks": 1, "heads": 5, "head_size": 256, "hidden": 256, "dropout": 0.3}
 HEAT = {"note_temperature": 1.0, "duration_temperature": 1.0, "pieces": 1, "longest": 8}

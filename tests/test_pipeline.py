@@ -52,6 +52,13 @@ def test_one_parameter_rebuilds_its_model_and_what_is_made_from_it(own: Workspac
     assert set(changed) == {"data/metrics/vae/figures.json", "data/metrics/vae_probe/figures.json"}
 
 
+def test_figures_wait_for_the_data_that_a_model_is_set_against(tmp_path: Path) -> None:
+    workspace = make(tmp_path / "set_against", ["ebm"], ["bricks"])
+    above = workspace.dvc("dag", "evaluate@ebm")
+    assert "preprocess@bricks" in above
+    assert "preprocess@bricks" not in workspace.dvc("dag", "train@ebm")
+
+
 def test_the_code_of_one_model_makes_the_models_of_that_file_stale(own: Workspace) -> None:
     with (own.folder / "src/generative/models/foundations/mlp.py").open("a") as file:
         file.write("# changed\n")

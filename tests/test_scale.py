@@ -10,8 +10,8 @@ from generative import params, scale
 from generative.errors import UsageError
 
 TRAINING = {
-    "compared": 0, "seed": 1, "steps": 100, "batch_size": 10, "accumulate": 1, "learning_rate": 0.0005, "schedule": "constant",
-    "clip_norm": 0.0, "precision": "float32",
+    "against": "fashion", "compared": 0, "seed": 1, "steps": 100, "batch_size": 10, "accumulate": 1, "learning_rate": 0.0005,
+    "schedule": "constant", "clip_norm": 0.0, "precision": "float32",
     "threads": 1, "log_every": 10, "checkpoint_every": 50,
 }  # fmt: skip
 PARAMS = """# The catalogue.
@@ -120,6 +120,14 @@ def test_a_named_model_brings_what_it_needs_and_takes_it_away_again() -> None:
     assert content["models"]["mlp"]["steps"] == 5 and scale.scale_of("mlp") == "quick"
     assert scale.scale_of("vae") == scale.scale_of("judge") == scale.scale_of("fashion") == "showcase"
     scale.take_back(["vae"])
+    assert text() == PARAMS
+
+
+def test_a_model_brings_the_data_that_it_is_set_against() -> None:
+    Path("scales/showcase.yaml").write_text(SHOWCASE.replace("    steps: 7\n", "    against: fashion\n"))
+    scale.put("showcase", ["mlp"])
+    assert params.read()["models"]["mlp"]["against"] == "fashion" and "fashion" in params.read()["data"]
+    scale.take_back(["mlp"])
     assert text() == PARAMS
 
 

@@ -31,8 +31,8 @@ DATA = Split({"x": torch.arange(40.0).view(20, 2) / 40}, images=False)
 
 def block(**changes: Any) -> Training:
     values = {
-        "model": "toy", "data": "toy", "judge": "toy", "compared": 0, "seed": 1, "steps": 6, "batch_size": 4, "accumulate": 1,
-        "learning_rate": 0.1, "schedule": "constant", "clip_norm": 0.0, "precision": "float32", "threads": 1,
+        "model": "toy", "data": "toy", "against": "toy", "judge": "toy", "compared": 0, "seed": 1, "steps": 6, "batch_size": 4,
+        "accumulate": 1, "learning_rate": 0.1, "schedule": "constant", "clip_norm": 0.0, "precision": "float32", "threads": 1,
         "log_every": 1, "checkpoint_every": 3,
     }  # fmt: skip
     return Training.model_validate(values | changes)

@@ -21,8 +21,8 @@ from generative.stages.viewer import viewer
 from generative.training import checkpoint
 
 TRAINING = {
-    "judge": "x", "compared": 0, "seed": 1, "steps": 1, "batch_size": 4, "accumulate": 1, "learning_rate": 0.001, "schedule": "constant",
-    "clip_norm": 0.0, "precision": "float32", "threads": 1, "log_every": 1, "checkpoint_every": 1,
+    "against": "x", "judge": "x", "compared": 0, "seed": 1, "steps": 1, "batch_size": 4, "accumulate": 1, "learning_rate": 0.001,
+    "schedule": "constant", "clip_norm": 0.0, "precision": "float32", "threads": 1, "log_every": 1, "checkpoint_every": 1,
 }  # fmt: skip
 LENGTH, CODE, ACTION = 9, 4, 2
 

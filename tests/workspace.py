@@ -133,5 +133,6 @@ def _part(content: dict[str, Any], models: list[str], data: set[str]) -> dict[st
     data |= {block["data"] for block in kept.values()} | {block["data"] for block in encodings.values()}
     for name, block in kept.items():
         block["judge"] = block["judge"] if block["judge"] in kept else name
+        block["against"] = block["against"] if block["against"] in data else block["data"]
     sources = {name: block for name, block in content["data"].items() if name in data}
     return {"data": sources, "encodings": encodings, "models": kept}

@@ -52,6 +52,7 @@ class Catalogue:
         typed, kind = models.find(_named_file(raw, "model", where), f"{where}.model")
         block = params.typed(typed, raw, where)
         self._exists(f"{where}.data", block.data, "data", "encodings")
+        self._check_against(f"{where}.against", block, kind)
         self._check_judge(name, block)
         return block, kind
 
@@ -82,6 +83,11 @@ class Catalogue:
         there = [entry for section in sections for entry in self.content[section]]
         if name not in there:
             raise UsageError(f"{where}: no {shown(name, plain=False)} in {' or '.join(sections)}{closest(name, there)}")
+
+    def _check_against(self, where: str, block: Training, kind: type[Model]) -> None:
+        self._exists(where, block.against, "data", "encodings")
+        if block.against != block.data and not kind.can("strangeness"):
+            raise UsageError(f"{where}: {block.model} has no figure for it; expected its own data, {block.data}, got {block.against}")
 
     def _check_judge(self, name: str, block: Training) -> None:
         if block.judge == name:

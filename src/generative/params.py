@@ -61,6 +61,7 @@ class Training(Block):
 
     model: str
     data: str
+    against: str  # the data set whose examples the model should find stranger than its own; its own where there is none
     judge: str  # the classifier of the catalogue that measures samples; its own name where none is needed
     compared: Annotated[int, Field(ge=0, le=2**20)]  # samples that evaluate compares with as many held-out examples; 0 for none
     seed: Seed

@@ -28,6 +28,7 @@ from generative.yaml_text import YamlText, apply
 QUICK = "quick"  # params.yaml as it is written by hand
 FOLDER, RECORD_FILE = Path("scales"), Path(".scale.yaml")
 HEADER = "# What stood in params.yaml before a scale was put over it. Written by `python -m generative.scale`; not to be edited.\n"
+DATA = ("data", "encodings")  # sections of what a model is trained on
 COMPLETE = {"data": Source, "encodings": Encoding, "models": Training}
 
 Content = dict[str, dict[str, Any]]
@@ -168,8 +169,8 @@ def _restore(text: str, record: Record, going: set[Address], again: Set[Address]
 def _references(content: Content, address: Address) -> list[Address]:
     section, name = address.split(".")
     block = content[section][name]
-    kinds = {"data": {}, "encodings": {"data": ("data", "encodings"), "model": ("models",)}}
-    keys: Mapping[str, tuple[str, ...]] = kinds.get(section, {"data": ("data", "encodings"), "judge": ("models",)})
+    kinds = {"data": {}, "encodings": {"data": DATA, "model": ("models",)}}
+    keys: Mapping[str, tuple[str, ...]] = kinds.get(section, {"data": DATA, "against": DATA, "judge": ("models",)})
     return [f"{s}.{block[key]}" for key, where in keys.items() for s in where if key in block and block[key] in content[s]]
 
 

@@ -81,6 +81,13 @@ class Model(nn.Module, ABC):
         """
         raise UsageError(f"{type(self).__name__} takes no orders")
 
+    def strangeness(self, batch: Batch) -> Tensor:
+        """(B,) how unlike its data the model finds each example: an energy, or minus a log likelihood.
+
+        Left out by what has no such number.
+        """
+        raise UsageError(f"{type(self).__name__} cannot tell how strange an example is")
+
     def encode(self, batch: Batch) -> Batch:
         """The batch as phase two trains on it. Left out by what is nobody's first phase."""
         raise UsageError(f"{type(self).__name__} does not encode")

@@ -20,7 +20,8 @@ def evaluate(name: str) -> None:
     """Measures a trained model on the whole test split, in float32, and writes data/metrics/NAME/figures.json.
 
     What a model makes is also compared with held-out examples, by the means of its kind of data: for images in the features of its
-    judge, beside the same figures of other real images (the floor) and of the untrained model.
+    judge, beside the same figures of other real images (the floor) and of the untrained model. Where the block names another data set as
+    `against`, the model is asked to tell its examples from its own.
     """
     import json
 
@@ -41,7 +42,7 @@ def evaluate(name: str) -> None:
         measured = held_out(model, dataset.split("test").to(place.device), place, params, params.steps)
         figures: dict[str, Any] = {"figure": model.figure, **measured}
         judge = None if params.judge == name else _judge(params.judge, catalogue, dataset, place)
-        figures |= compared(model, judge, dataset, params, place)
+        figures |= compared(model, judge, dataset, params, place) | told_apart(model, dataset, params, place)
         rounded = {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in figures.items()}
         record.run.metrics({key: value for key, value in rounded.items() if isinstance(value, float)}, params.steps)
         write_file(Path("data/metrics") / name / "figures.json", json.dumps(rounded, indent=1) + "\n")
@@ -67,6 +68,20 @@ def compared(model: Model, judge: Model | None, dataset: Dataset, params: Traini
         return figures
     weights = (Path("data/models") / params.judge / "weights.safetensors").read_bytes()
     return {**figures, "judge": f"{params.judge} {hashlib.sha256(weights).hexdigest()[:12]}"}
+
+
+def told_apart(model: Model, dataset: Dataset, params: Training, place: Place) -> dict[str, Any]:
+    """How well the model tells its data from the data set that its block names for that."""
+    import torch
+
+    from generative.data.store import open_dataset
+    from generative.metrics.strangers import tell_apart
+
+    if params.against == params.data:
+        return {}
+    other = open_dataset(Path("data/processed") / params.against)
+    with torch.no_grad():
+        return {"against": params.against, **tell_apart(model, dataset, other, place, params.seed)}
 
 
 def _judge(name: str, catalogue: Catalogue, dataset: Dataset, place: Place) -> Model:

@@ -25,6 +25,7 @@ from generative.models.exhibit import Exhibit, Histogram, Sheet
 from generative.models.model import Loss, Model, Objective
 from generative.nn.convolution import FromPixels, smallest
 from generative.nn.initialise import glorot
+from generative.nn.ranking import auroc
 from generative.params import Fraction, Positive, Training, Weight, Widths
 
 ROWS, COLUMNS, CHAINS = 3, 12, 4
@@ -112,6 +113,9 @@ class EBM(Model):
         energy, blends, noise = (self.energy(x) for x in (batch["x"], blend(batch["x"]), self._noise(len(batch["x"]))))
         return {"auroc": auroc(energy, blends), "auroc_noise": auroc(energy, noise), "gap": noise.mean() - energy.mean()}
 
+    def strangeness(self, batch: Batch) -> Tensor:
+        return self.energy(batch["x"])
+
     def sample(self, n: int, condition: Tensor | None = None, *, steps: int | None = None) -> Tensor:
         self.unconditional(condition)
         return self.langevin(self._noise(n), steps or self.params.sampling_steps)
@@ -140,9 +144,3 @@ class EBM(Model):
 def blend(x: Tensor) -> Tensor:
     """Each image averaged with the next one of the batch: the right kinds of pixels and strokes, but no image of the data."""
     return (x + x.roll(1, 0)) / 2
-
-
-def auroc(inside: Tensor, outside: Tensor) -> Tensor:
-    """The share of pairs in which the outsider's energy is the higher one; a tie counts half."""
-    difference = outside[:, None] - inside
-    return ((difference > 0).float() + (difference == 0).float() / 2).mean()
