@@ -5,11 +5,12 @@ if __name__ == "__main__":  # before Prefect is imported, so that --help answers
 
     raise SystemExit(main("catalogue", str(__doc__)))
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Annotated
+from typing import Annotated, get_args
 
 from prefect import flow
 from pydantic import Field
@@ -21,23 +22,25 @@ from flows.scheduler import Future, Result, carry_out
 from flows.survey import Survey, prepared, survey
 from flows.view import View
 from generative.errors import UsageError
-from tasks.dvc import cores, make_ready, stop_all
+from tasks import cluster
+from tasks.dvc import Outcome, cores, make_ready, stop_all
 
 Workers = Annotated[int | None, Field(ge=1)]
 
 
 @flow(name="catalogue")
-def catalogue(names: list[str] | None = None, workers: Workers = None) -> None:
+def catalogue(names: list[str] | None = None, workers: Workers = None, scheduler: str | None = None) -> None:
     """Bring everything up to date, or what leads to some entries.
 
     Args:
         names: Entries of params.yaml; everything where none is given.
-        workers: Stages at once; the number of cores where not given.
+        workers: Stages at once; the number of cores, or of the scheduler's workers, where not given.
+        scheduler: Address of a Dask scheduler whose workers run the stages; processes of this machine where not given.
     """
-    bring_up_to_date(names or [], workers or cores())
+    bring_up_to_date(names or [], workers, scheduler)
 
 
-def bring_up_to_date(names: list[str], workers: int) -> None:
+def bring_up_to_date(names: list[str], workers: int | None, scheduler: str | None = None) -> None:
     """Run what DVC finds out of date, and print what became of it.
 
     Raises:
@@ -46,11 +49,25 @@ def bring_up_to_date(names: list[str], workers: int) -> None:
     """
     try:
         found = prepared() or survey(names, make_ready)
-        results = found.checked + _stages(found, workers)
+        with hands(found, workers, scheduler) as count:
+            results = found.checked + _stages(found, count)
+        if scheduler:
+            cluster.bring(result.stage for result in results if result.outcome in get_args(Outcome))
     finally:  # Ctrl-C, SIGTERM, a cancelled run: nothing that we started outlives us
         stop_all()
     publish(results)
     conclude(results, found)
+
+
+@contextmanager
+def hands(found: Survey, workers: int | None, scheduler: str | None) -> Iterator[int]:
+    """How many stages run at once, here or by the workers of a scheduler, which are given and give back data."""
+    if not scheduler or not found.needs:
+        yield workers or cores()
+        return
+    with cluster.joined(scheduler, found.graph) as there:
+        cluster.give({before for stage in found.needs for before in found.graph[stage]} - found.needs.keys())
+        yield workers or len(there.workers)
 
 
 def _stages(found: Survey, workers: int) -> list[Result]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import threading
-import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ from typing import Any
 from generative.errors import UsageError
 from generative.files import sole_owner
 
-READERS = Path(".dvc/tmp/rwlock")
 LOCK = Path(".prefect/flow")  # one flow a folder: what one DVC is at work on, another refuses
 
 
@@ -37,7 +34,22 @@ def _arguments(name: str, about: str) -> dict[str, Any]:
         parser.add_argument("names", nargs="*", metavar="NAME", help=f"{entry} of params.yaml; {otherwise} where none is given")
     at_once = "processes that try candidates" if name == "world_models" else "stages at once"
     parser.add_argument("--workers", type=_positive, metavar="N", help=f"{at_once}; the number of cores where not given")
-    return vars(parser.parse_args())
+    if name != "world_models":
+        parser.add_argument("--runner", choices=["process", "dask"], help="where stages run: on this machine, or by a scheduler's workers")
+        parser.add_argument("--scheduler", metavar="ADDRESS", help="of Dask, as tcp://127.0.0.1:8786; else DASK_SCHEDULER_ADDRESS")
+    return _settled(parser, vars(parser.parse_args()))
+
+
+def _settled(parser: argparse.ArgumentParser, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The flow's own parameters: a scheduler is one where stages run on its workers, and only there."""
+    runner, scheduler = arguments.pop("runner", None), arguments.get("scheduler")
+    if runner == "process" and scheduler:
+        parser.error("argument --scheduler: only with --runner dask")
+    if runner == "dask" and not scheduler:
+        arguments["scheduler"] = scheduler = os.environ.get("DASK_SCHEDULER_ADDRESS")
+        if not scheduler:
+            parser.error("argument --runner: dask wants the address of a scheduler, by --scheduler or DASK_SCHEDULER_ADDRESS")
+    return arguments
 
 
 def _positive(text: str) -> int:
@@ -67,14 +79,17 @@ def evolving() -> list[str]:
 def _run(name: str, arguments: dict[str, Any]) -> None:
     from flows.report import conclude
     from flows.survey import prepare
-    from tasks.dvc import stop_all
+    from tasks.cluster import look
+    from tasks.dvc import mend, stop_all
 
     names = arguments.get("names", [arguments.get("name")])
     if name == "world_models" and not names:
         names = evolving()
     _refuse_unknown(name, names)
+    if scheduler := arguments.get("scheduler"):
+        look(scheduler)
     with sole_owner(LOCK):
-        _mend()
+        mend()
         engine = Engine(name)
         try:
             found = prepare(names, engine.start)
@@ -87,20 +102,6 @@ def _run(name: str, arguments: dict[str, Any]) -> None:
                 conclude(found.checked, found)
         finally:
             stop_all()
-
-
-def _mend() -> None:
-    """Remove DVC's list of who reads and writes what, where a killed DVC left half of one: no DVC would start any more."""
-    for _ in range(5):  # one that is at work may be writing it
-        try:
-            json.loads(READERS.read_text())
-        except FileNotFoundError:
-            return
-        except ValueError:
-            time.sleep(0.2)
-        else:
-            return
-    READERS.unlink(missing_ok=True)
 
 
 class Engine:

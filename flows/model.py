@@ -8,15 +8,15 @@ if __name__ == "__main__":  # before Prefect is imported, so that --help answers
 from prefect import flow
 
 from flows.catalogue import Workers, bring_up_to_date
-from tasks.dvc import cores
 
 
 @flow(name="model", flow_run_name="{name}")
-def model(name: str, workers: Workers = None) -> None:
+def model(name: str, workers: Workers = None, scheduler: str | None = None) -> None:
     """Bring one model up to date, with all that it needs.
 
     Args:
         name: A model of params.yaml, as vae.
-        workers: Stages at once; the number of cores where not given.
+        workers: Stages at once; the number of cores, or of the scheduler's workers, where not given.
+        scheduler: Address of a Dask scheduler whose workers run the stages; processes of this machine where not given.
     """
-    bring_up_to_date([name], workers or cores())
+    bring_up_to_date([name], workers, scheduler)

@@ -20,6 +20,7 @@ class Survey:
     """What is to be done, of how many stages, and how the check went where it had to run."""
 
     needs: Needs
+    graph: Needs  # of the whole catalogue
     chosen: int
     began: float
     checked: list[Result] = field(default_factory=list)
@@ -40,18 +41,19 @@ def survey(names: Sequence[str], stale: Callable[[], object] = lambda: None) -> 
     """
     began = time.monotonic()
     dot = ask("dag", "--dot")
-    chosen = len(leading_to(graph(dot), names))
+    whole = graph(dot)
+    chosen = len(leading_to(whole, names))
     needs = plan(dot, ask("status", "--json"), names)
     if needs:
         stale()
     if CHECK not in needs:
-        return Survey(needs, chosen, began)
+        return Survey(needs, whole, chosen, began)
     # Before the others are planned: as long as a change of params.yaml is unchecked, every stage seems out of date.
     checked = [_check()]
     if checked[0].outcome == "failed":
-        return Survey({}, chosen, began, checked)
+        return Survey({}, whole, chosen, began, checked)
     needs = plan(dot, ask("status", "--json"), names)
-    return Survey(needs, chosen, began, [result for result in checked if result.outcome != "skipped"])
+    return Survey(needs, whole, chosen, began, [result for result in checked if result.outcome != "skipped"])
 
 
 def prepare(names: Sequence[str], stale: Callable[[], object]) -> Survey:

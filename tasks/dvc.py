@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty
 from typing import Literal
@@ -20,19 +22,25 @@ from tasks.fork import Fork, nursery
 from tasks.process import GRACE
 
 Outcome = Literal["ran", "cached", "skipped"]
+Say = Callable[[str], None]  # passes on a line of a stage
+Run = Callable[[str, Say, str], Outcome]  # like `repro`
 
 # Without it a finished stage that finds the repository busy for 3 seconds is lost. The flag stands before the sub-command.
 _WAIT = "--wait-for-lock"
 _CHATTER = re.compile(
     r"Running stage '|> |Stage '.*(didn't change, skipping|is cached - skipping run)|(Updating|Generating) lock file"
+    r"|(Pulling|Unable to pull) data for stage"
     r"|To track the changes|\s*git add |To enable auto staging|\s*dvc config core\.autostage|Use `dvc push`"
     r"|Data and pipelines are up to date|ERROR: failed to reproduce"
 )
 _EXCERPT = re.compile(r"  \d+ ")  # a line of dvc.yaml below a complaint about it
 Child = Fork | subprocess.Popen[str]
 _KILLED = re.compile(r"ERROR: failed to reproduce .* exited with (-\d+|1(29|[3-5]\d))$")  # a signal's number, or a shell's 128 and it
+_BUSY = re.compile(r"ERROR: .*is busy, it is being blocked by")  # a DVC that is still ending, as after the death of its worker
+_READERS = Path(".dvc/tmp/rwlock")
 _stopping = threading.Event()
 _children: set[Child] = set()
+_elsewhere: list[Run] = []
 last_lines: dict[str, str] = {}  # of the stages of this flow, for whoever watches them
 
 
@@ -41,7 +49,7 @@ class StageFailedError(Exception):
 
 
 class StageKilledError(StageFailedError):
-    """A signal ended the stage or its DVC, and not because we stopped them: the same again may well succeed."""
+    """A signal ended the stage or its DVC, and we sent none, or another DVC was in the way: the same again may well succeed."""
 
 
 def reproduce(stage: str) -> Outcome:
@@ -62,10 +70,30 @@ def reproduce(stage: str) -> Outcome:
         log.info(line)
         print(f"{stage} | {line}", flush=True)
 
-    return repro(stage, say, str(flow_run.id))
+    return (_elsewhere or [repro])[-1](stage, say, str(flow_run.id))
 
 
-def repro(stage: str, say: Callable[[str], None], execution: str = "") -> Outcome:
+@contextmanager
+def handed_to(run: Run) -> Iterator[None]:
+    """In this block, what brings the stages of tasks up to date, in place of this folder's DVC."""
+    _elsewhere.append(run)
+    try:
+        yield
+    finally:
+        _elsewhere.remove(run)
+
+
+def away() -> bool:
+    """Whether the stages of tasks run on other machines."""
+    return bool(_elsewhere)
+
+
+def stopping() -> bool:
+    """Whether the flow is being stopped."""
+    return _stopping.is_set()
+
+
+def repro(stage: str, say: Say, execution: str = "") -> Outcome:
     """Bring one stage up to date and pass on its lines as they come, but not DVC's own.
 
     Args:
@@ -74,11 +102,23 @@ def repro(stage: str, say: Callable[[str], None], execution: str = "") -> Outcom
     Raises:
         StageFailedError: the stage or DVC ended with an error.
     """
-    process = Fork([_WAIT, "repro", "--single-item", stage], _environment(GENERATIVE_EXECUTION=execution))
+    return outcome(stage, run(["repro", "--single-item", stage], say, execution=execution))
+
+
+def run(arguments: Sequence[str], say: Say, wanted: Callable[[], bool] = lambda: True, execution: str = "") -> Sequence[str]:
+    """The lines of a DVC command, which are passed on as they come, but not DVC's own.
+
+    Args:
+        wanted: asked now and then; the command is stopped once it says no.
+
+    Raises:
+        StageFailedError: the stage or DVC ended with an error, or was stopped.
+    """
+    process = Fork([_WAIT, *arguments], _environment(GENERATIVE_EXECUTION=execution))
     _children.add(process)
     heard: deque[str] = deque(maxlen=50)
     try:
-        for line in _lines(process):
+        for line in _lines(process, wanted):
             heard.append(line)
             if not _CHATTER.match(line):
                 say(line)
@@ -87,19 +127,20 @@ def repro(stage: str, say: Callable[[str], None], execution: str = "") -> Outcom
             raise kind(last_words(heard))
     finally:
         _stop(process)
-    return outcome(stage, heard)
+    return heard
 
 
 def outcome(stage: str, heard: Sequence[str]) -> Outcome:
     """What DVC says it did for the stage."""
-    if f"Stage '{stage}' didn't change, skipping" in heard:
+    pulled = f"Pulling data for stage: '{stage}'" in heard and f"Running stage '{stage}':" not in heard
+    if pulled or f"Stage '{stage}' didn't change, skipping" in heard:
         return "skipped"
     return "cached" if f"Stage '{stage}' is cached - skipping run, checking out outputs" in heard else "ran"
 
 
 def killed(code: int, heard: Sequence[str]) -> bool:
-    """Whether DVC, with this exit code and these lines, or the stage that it ran was ended by a signal."""
-    return code < 0 or any(_KILLED.search(line) for line in heard)
+    """Whether DVC, with this exit code and these lines, or the stage that it ran was ended by a signal, or met another at work."""
+    return code < 0 or any(_KILLED.search(line) or _BUSY.match(line) for line in heard)
 
 
 def last_words(heard: Sequence[str]) -> str:
@@ -128,6 +169,20 @@ def ask(*arguments: str) -> str:
         words = [line.removeprefix("ERROR: ").strip() for line in complaint.splitlines() if not _EXCERPT.match(line)]
         raise UsageError(f"dvc {' '.join(arguments)}: {' '.join(filter(None, words))}")
     return answer
+
+
+def mend() -> None:
+    """Remove DVC's list of who reads and writes what, where a killed DVC left half of one: no DVC would start any more."""
+    for _ in range(5):  # one that is at work may be writing it
+        try:
+            json.loads(_READERS.read_text())
+        except FileNotFoundError:
+            return
+        except ValueError:
+            time.sleep(0.2)
+        else:
+            return
+    _READERS.unlink(missing_ok=True)
 
 
 def cores() -> int:
@@ -167,8 +222,10 @@ def _stop(child: Child) -> None:
     _children.discard(child)
 
 
-def _lines(child: Fork) -> Iterator[str]:
+def _lines(child: Fork, wanted: Callable[[], bool]) -> Iterator[str]:
     while True:
+        if not wanted():
+            raise StageFailedError("stopped")
         try:
             line = child.heard.get(timeout=0.2)  # Prefect's time limit strikes between two steps of Python, never inside a wait
         except Empty:

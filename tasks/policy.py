@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from tasks.dvc import StageKilledError
+from tasks.dvc import StageKilledError, away
 
 if TYPE_CHECKING:
     from prefect import Task
@@ -52,8 +52,8 @@ def hours(number: float) -> float:
 
 @contextmanager
 def turn() -> Iterator[None]:
-    """The GPU for this stage alone, where there is one. The server takes it back from a process that died."""
-    if not on_gpu():
+    """The GPU for this stage alone, where there is one here. The server takes it back from a process that died."""
+    if away() or not on_gpu():
         yield
         return
     from prefect import get_client

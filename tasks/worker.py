@@ -1,0 +1,157 @@
+"""What a Dask worker does in its clone for a flow in another: data come and go through DVC's remote, DVC's record in parcels."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from generative.errors import UsageError
+from generative.files import write_file
+from tasks.dvc import Outcome, StageFailedError, ask, mend, outcome, run
+
+LOCK = Path("dvc.lock")
+SAME = ("dvc.yaml", "params.yaml", "src/generative/**/*.py", "src/generative/**/*.css", "tasks/*.py")
+LIBRARIES = ("dvc", "numpy", "torch")
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """What a clone needs to know of stages that ran in another: their part of dvc.lock, and the outputs that no remote keeps."""
+
+    lock: str
+    files: dict[str, bytes]
+
+    def unpack(self) -> None:
+        """Write it down here, whatever stood there."""
+        known = LOCK.read_text() if LOCK.exists() else "schema: '2.0'\nstages:\n"
+        write_file(LOCK, merged(known, self.lock))
+        for path, content in self.files.items():
+            write_file(Path(path), content)
+
+
+@dataclass(frozen=True)
+class Order(Parcel):
+    """A stage to bring up to date, with the whole of dvc.lock and what else the stages `before` it left."""
+
+    stage: str
+    before: Sequence[str]
+    facts: Mapping[str, str]  # that must be the same where it runs
+    execution: str
+    topic: str  # of the events that carry the stage's lines
+
+
+def pack(stages: Iterable[str]) -> Parcel:
+    """What this clone knows of these stages."""
+    stages = list(stages)
+    known, pipeline = LOCK.read_text(), YAML(typ="safe").load(Path("dvc.yaml"))["stages"]
+    paths = [path for stage in stages for path in _kept_by_nobody(stage, pipeline) if Path(path).exists()]
+    return Parcel("".join(entry(known, stage) for stage in stages), {path: Path(path).read_bytes() for path in paths})
+
+
+def _kept_by_nobody(stage: str, pipeline: dict[str, Any]) -> list[str]:
+    """The outputs that DVC does not cache, and the journal of the run."""
+    kind, _, name = stage.partition("@")
+    block = pipeline[kind].get("do", pipeline[kind])
+    outputs = [out for part in ("outs", "metrics", "plots") for out in block.get(part, ()) if isinstance(out, dict)]
+    paths = [path for out in outputs for path, options in out.items() if options.get("cache") is False]
+    return [path.replace("${key}", name) for path in paths] + [f"data/runs/{kind}/{name}.json"]
+
+
+def entry(lock: str, stage: str) -> str:
+    """The lines of dvc.lock on a stage; none where it never ran."""
+    found = re.search(rf"^  {re.escape(stage)}:\n(?: {{4}}.*\n)+", lock, re.MULTILINE)
+    return found[0] if found else ""
+
+
+def merged(lock: str, entries: str) -> str:
+    """dvc.lock with new entries in the place of old ones, or at the end, as DVC itself writes it."""
+    for stage in re.findall(r"^  (\S+):$", entries, re.MULTILINE):
+        new, old = entry(entries, stage), entry(lock, stage)
+        lock = lock.replace(old, new) if old else lock + new
+    return lock
+
+
+def facts() -> dict[str, str]:
+    """What the outputs depend on beside the data: the content of the code and of params.yaml, and the versions that compute."""
+    files = {str(path): hashlib.md5(path.read_bytes()).hexdigest() for pattern in SAME for path in sorted(Path().glob(pattern))}
+    return files | {name: version(name) for name in LIBRARIES} | {"Python": platform.python_version()}
+
+
+def differing(ours: Mapping[str, str], theirs: Mapping[str, str]) -> str:
+    """What is not the same, in words; empty where all is."""
+    for key in sorted(ours.keys() | theirs.keys()):
+        a, b = ours.get(key, "none"), theirs.get(key, "none")
+        if a != b and Path(key).suffix:
+            return f"{key} is not the flow's; expected a clone of the same commit, with the same changes, got another"
+        if a != b:
+            return f"{key}: expected {a} as where the flow runs, got {b}"
+    return ""
+
+
+@dataclass(frozen=True)
+class Introduction:
+    """What a worker says of itself before it is given work."""
+
+    folder: str  # with the machine's name
+    facts: Mapping[str, str]
+    remote: str  # the default remote of its DVC; empty where there is none
+
+
+def introduce() -> Introduction:
+    """Who works here."""
+    return Introduction(f"{socket.gethostname()}:{Path.cwd()}", facts(), remote())
+
+
+def remote() -> str:
+    """The name of DVC's default remote; empty where there is none."""
+    try:
+        return ask("remote", "default").strip()
+    except UsageError:
+        return ""
+
+
+def carry_out(given: Mapping[str, Any]) -> tuple[Outcome, Parcel]:
+    """Bring the stage up to date in this clone, and say what it left.
+
+    Args:
+        given: an Order, as a dictionary: Dask's scheduler unpacks what passes through it, and has none of our code.
+
+    Raises:
+        StageFailedError: the stage or DVC ended with an error, or nobody waits for it any more.
+    """
+    from distributed import get_worker
+
+    order, worker = Order(**given), get_worker()
+    task = worker.state.tasks[worker.get_current_task()]
+
+    def say(line: str) -> None:
+        worker.log_event(order.topic, (order.stage, line))
+
+    def wanted() -> bool:
+        return task.state == "executing"  # not any more where the flow was stopped or killed: Dask cannot end a task that has begun
+
+    def trade(*arguments: str) -> None:
+        try:
+            run(arguments, lambda _: None, wanted)
+        except StageFailedError as error:
+            raise type(error)(f"dvc {' '.join(arguments)} in {Path.cwd()}: {error}") from None
+
+    if difference := differing(order.facts, facts()):
+        raise StageFailedError(f"worker {worker.address} in {Path.cwd()}: {difference}")
+    say(f"at work on {worker.address}")
+    mend()
+    order.unpack()
+    if order.before:
+        trade("pull", "--force", *order.before)
+    heard = run(["repro", "--single-item", "--pull", order.stage], say, wanted, order.execution)
+    trade("push", order.stage)
+    return outcome(order.stage, heard), pack([order.stage])
