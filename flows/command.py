@@ -80,7 +80,8 @@ def _run(name: str, arguments: dict[str, Any]) -> None:
     from flows.report import conclude
     from flows.survey import prepare
     from tasks.cluster import look
-    from tasks.dvc import mend, stop_all
+    from tasks.dvc import stop_all
+    from tasks.mend import mend
 
     names = arguments.get("names", [arguments.get("name")])
     if name == "world_models" and not names:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -37,7 +35,6 @@ _EXCERPT = re.compile(r"  \d+ ")  # a line of dvc.yaml below a complaint about i
 Child = Fork | subprocess.Popen[str]
 _KILLED = re.compile(r"ERROR: failed to reproduce .* exited with (-\d+|1(29|[3-5]\d))$")  # a signal's number, or a shell's 128 and it
 _BUSY = re.compile(r"ERROR: .*is busy, it is being blocked by")  # a DVC that is still ending, as after the death of its worker
-_READERS = Path(".dvc/tmp/rwlock")
 _stopping = threading.Event()
 _children: set[Child] = set()
 _elsewhere: list[Run] = []
@@ -169,20 +166,6 @@ def ask(*arguments: str) -> str:
         words = [line.removeprefix("ERROR: ").strip() for line in complaint.splitlines() if not _EXCERPT.match(line)]
         raise UsageError(f"dvc {' '.join(arguments)}: {' '.join(filter(None, words))}")
     return answer
-
-
-def mend() -> None:
-    """Remove DVC's list of who reads and writes what, where a killed DVC left half of one: no DVC would start any more."""
-    for _ in range(5):  # one that is at work may be writing it
-        try:
-            json.loads(_READERS.read_text())
-        except FileNotFoundError:
-            return
-        except ValueError:
-            time.sleep(0.2)
-        else:
-            return
-    _READERS.unlink(missing_ok=True)
 
 
 def cores() -> int:

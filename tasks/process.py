@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from generative.files import die_with_parent
+from tasks import record
 
 GRACE = 10  # seconds between the request to end and the end of what did not listen
 Run = Callable[[str, dict[str, str], str], int | None]  # command, environment, folder -> exit code; None: let DVC start it
@@ -36,6 +37,7 @@ def run_dvc(arguments: Sequence[str], run: Run | None = None) -> int:
 
     if run:
         _start_stages_by(run)
+        record.keep_in_one_step()
     signal.signal(signal.SIGTERM, _end_stage)
     code = dvc(list(arguments))
     if signal.getsignal(signal.SIGTERM) is not _end_stage:

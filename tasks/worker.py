@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import re
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,9 @@ from ruamel.yaml import YAML
 
 from generative.errors import UsageError
 from generative.files import write_file
-from tasks.dvc import Outcome, StageFailedError, ask, mend, outcome, run
+from tasks.dvc import Outcome, StageFailedError, ask, outcome, run
+from tasks.mend import mend
+from tasks.record import HEAD, entry, merged
 
 LOCK = Path("dvc.lock")
 SAME = ("dvc.yaml", "params.yaml", "src/generative/**/*.py", "src/generative/**/*.css", "tasks/*.py")
@@ -32,7 +33,7 @@ class Parcel:
 
     def unpack(self) -> None:
         """Write it down here, whatever stood there."""
-        known = LOCK.read_text() if LOCK.exists() else "schema: '2.0'\nstages:\n"
+        known = LOCK.read_text() if LOCK.exists() else HEAD
         write_file(LOCK, merged(known, self.lock))
         for path, content in self.files.items():
             write_file(Path(path), content)
@@ -64,20 +65,6 @@ def _kept_by_nobody(stage: str, pipeline: dict[str, Any]) -> list[str]:
     outputs = [out for part in ("outs", "metrics", "plots") for out in block.get(part, ()) if isinstance(out, dict)]
     paths = [path for out in outputs for path, options in out.items() if options.get("cache") is False]
     return [path.replace("${key}", name) for path in paths] + [f"data/runs/{kind}/{name}.json"]
-
-
-def entry(lock: str, stage: str) -> str:
-    """The lines of dvc.lock on a stage; none where it never ran."""
-    found = re.search(rf"^  {re.escape(stage)}:\n(?: {{4}}.*\n)+", lock, re.MULTILINE)
-    return found[0] if found else ""
-
-
-def merged(lock: str, entries: str) -> str:
-    """dvc.lock with new entries in the place of old ones, or at the end, as DVC itself writes it."""
-    for stage in re.findall(r"^  (\S+):$", entries, re.MULTILINE):
-        new, old = entry(entries, stage), entry(lock, stage)
-        lock = lock.replace(old, new) if old else lock + new
-    return lock
 
 
 def facts() -> dict[str, str]:

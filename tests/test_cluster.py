@@ -22,7 +22,8 @@ from workspace import Workspace, commit, make
 from flows.command import _arguments
 from generative.errors import UsageError
 from tasks import cluster, worker
-from tasks.worker import Introduction, differing, merged, pack
+from tasks.record import merged
+from tasks.worker import Introduction, differing, pack
 
 LOCK = """schema: '2.0'
 stages:
