@@ -68,9 +68,8 @@ gallery: setup  ## one page of the whole catalogue: gallery.html
 results: setup  ## the figures of what is built, into results/ and the README
 	python -m generative.results --readme
 
-bench: setup  ## speed, beside a plain loop, Keras and gymnasium
+bench: setup  ## speed, beside a plain loop, Keras, other U-Nets, GPT-2 and gymnasium
 	python -m benchmarks
-	python -m benchmarks.racing
 
 clean:  ## removes the environment; data and runs stay
 	rm -rf $(VENV)

@@ -1,10 +1,11 @@
 """How long it takes to draw images pixel by pixel, with layers that remember and with a pass of the whole network for every pixel.
 
-`python -m benchmarks.sampling` prints a table. One thread, float32, the sizes of scales/book.yaml, weights as they start.
+`python -m benchmarks.sampling [--rounds N]` prints a table. One thread, float32, the sizes of scales/book.yaml, weights as they start.
 """
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +23,6 @@ from generative.training.device import place, seed
 
 IMAGES = 16
 SOME = 24  # pixels that the plain way is timed over: each takes it as long as any other
-ROUNDS = 5
 PUBLISHED: dict[str, tuple[int, dict[str, Any]]] = {  # side of the image, sizes of the net
     "pixelcnn": (16, {"width": 128, "dilations": [1, 1, 1, 1, 1], "levels": 4}),
     "pixelcnn_mixture": (32, {"width": 32, "dilations": [1, 2, 4, 8, 1, 2], "components": 5}),
@@ -56,18 +56,18 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 @torch.no_grad()
-def sampling_times() -> dict[str, dict[str, list[float]]]:
+def sampling_times(rounds: int) -> dict[str, dict[str, list[float]]]:
     """CPU seconds for IMAGES images, by model and way; a table of them is printed."""
     place("float32", 1)
     times: dict[str, dict[str, list[float]]] = {}
-    print(f"\nDrawing {IMAGES} images: CPU seconds, median (range) of {ROUNDS} rounds")
+    print(f"\nDrawing {IMAGES} images: CPU seconds, median (range) of {rounds} rounds")
     for name, (side, sizes) in PUBLISHED.items():
         seed(0)
         model = build(name, side, sizes)
         blank = torch.full((IMAGES, 1, side, side), -1.0).contiguous(memory_format=torch.channels_last)
         few = lambda: plain(model.network, blank.clone(), 0, model.pixel(1.0), 1, SOME)  # noqa: B023, E731
         times[name] = {"ours": [], "plain": []}
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             times[name]["ours"].append(seconds(lambda: model.sample(IMAGES)))  # noqa: B023
             times[name]["plain"].append(seconds(few) * side * side / SOME)
         ratios = Spread.of([a / b for a, b in zip(times[name]["plain"], times[name]["ours"], strict=True)])
@@ -77,4 +77,6 @@ def sampling_times() -> dict[str, dict[str, list[float]]]:
 
 
 if __name__ == "__main__":
-    sampling_times()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sampling", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    sampling_times(parser.parse_args().rounds)

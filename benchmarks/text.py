@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.others import keras_python
 from benchmarks.race import Rounds, Spread, race, ratio
 
 WORDS, BATCH = 10_000, 32
@@ -32,8 +33,6 @@ WRITTEN = 16  # texts that are written at once
 
 
 def main() -> None:
-    from benchmarks.__main__ import keras_python
-
     parser = argparse.ArgumentParser(prog="python -m benchmarks.text", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
