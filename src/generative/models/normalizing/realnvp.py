@@ -18,7 +18,6 @@ from generative.errors import UsageError
 from generative.models.exhibit import Exhibit, Histogram, Scatter, Sheet
 from generative.models.model import Loss, Model, Objective
 from generative.nn.coupling import AffineCoupling
-from generative.nn.initialise import glorot
 from generative.params import Positive, Training, Widths
 
 ROWS, COLUMNS, HISTOGRAMS = 3, 12, 20
@@ -39,7 +38,6 @@ class RealNVP(Model):
             raise UsageError(f"data: a coupling halves vectors of 2 numbers or more, {info.name} has examples of shape {info.shape}")
         self.size = info.shape[0]
         self.couplings = nn.ModuleList(AffineCoupling(self.size, params.widths, i % 2 == 1) for i in range(params.couplings))
-        glorot(self)
 
     def objectives(self) -> list[Objective]:
         optimizer = Adam(self.parameters(), lr=self.params.learning_rate, eps=1e-7, fused=True)
