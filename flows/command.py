@@ -7,13 +7,11 @@ import os
 import signal
 import threading
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from generative.errors import UsageError
 from generative.files import sole_owner
-
-LOCK = Path(".prefect/flow")  # one flow a folder: what one DVC is at work on, another refuses
+from tasks.dvc import LOCK
 
 
 def main(name: str, about: str) -> int:

@@ -6,6 +6,7 @@ no way to Prefect's server, and Dask's scheduler nothing of this project.
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -13,13 +14,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 from generative.errors import UsageError
 from tasks.dvc import Outcome, Say, StageFailedError, ask, handed_to, stopping
-from tasks.worker import LOCK, Introduction, Order, differing, facts, introduce, pack, remote
+from tasks.record import RECORD
+from tasks.worker import Introduction, Order, differing, facts, introduce, pack, remote
 
 PATIENCE = 10  # seconds for a scheduler to answer
 REMOTE = "expected a default DVC remote for the data to pass through, found none; `dvc remote add --default` makes one"
@@ -33,11 +36,17 @@ def look(address: str) -> None:
     """
     if not find_spec("distributed"):
         raise UsageError("--runner dask: expected Dask in this environment, found none; pip install '.[cluster]' brings it")
+    place = urlsplit(address if "://" in address else f"tcp://{address}")
     try:
-        place = urlsplit(address if "://" in address else f"tcp://{address}")
-        socket.create_connection((place.hostname or "", place.port or 0), PATIENCE).close()
+        with socket.create_connection((place.hostname or "", place.port or 0), PATIENCE) as line:
+            if place.scheme != "tls" and not line.recv(1):  # a scheduler speaks first; Dask would wait for ever for what does not
+                raise OSError
     except (OSError, ValueError):
-        raise UsageError(f"--scheduler {address}: expected a Dask scheduler, as tcp://127.0.0.1:8786, none answers there") from None
+        raise _nobody_at(address) from None
+
+
+def _nobody_at(address: str) -> UsageError:
+    return UsageError(f"--scheduler {address}: expected a Dask scheduler, as tcp://127.0.0.1:8786, none answers there")
 
 
 @contextmanager
@@ -51,12 +60,13 @@ def joined(address: str, before: Mapping[str, Iterable[str]]) -> Iterator[Cluste
         UsageError: what a cluster needs is not there.
     """
     look(address)
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # what goes wrong is said here, in one message
     from distributed import Client
 
     try:
         client = Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError):
-        raise UsageError(f"--scheduler {address}: expected a Dask scheduler, something else answers there") from None
+        raise _nobody_at(address) from None
     with client:  # whose farewell ends what still runs for us
         cluster = Cluster(client, before)
         cluster.meet()
@@ -112,7 +122,7 @@ class Cluster:
         self.listeners[stage] = say
         before = [other for other in self.before[stage] if "@" in other]  # the check leaves nothing that a remote has
         with self.writing:
-            order = Order(LOCK.read_text(), pack(self.before[stage]).files, stage, before, self.facts, execution, self.topic)
+            order = Order(RECORD.read_text(), pack(self.before[stage]).files, stage, before, self.facts, execution, self.topic)
         future = self.client.submit(_there("carry_out"), vars(order), key=f"{stage}-{uuid4().hex}", pure=False)
         try:
             outcome, made = self._outcome(future, say)
@@ -126,18 +136,25 @@ class Cluster:
         from distributed import CancelledError, KilledWorker
 
         alone = False
-        while not future.done():
-            time.sleep(0.2)  # Prefect's time limit strikes between two steps of Python, never inside a wait
-            if stopping():
-                raise StageFailedError("stopped")
-            if alone != (alone := not self.workers) and alone:
-                say("no worker is left; waiting for one to come")
         try:
-            return future.result()
+            for tick in count():
+                if future.done():
+                    return future.result()
+                time.sleep(0.2)  # Prefect's time limit strikes between two steps of Python, never inside a wait
+                if stopping():
+                    raise StageFailedError("stopped")
+                if tick % 25 == 0 and alone != (alone := self._nobody()) and alone:
+                    say("no worker is left; waiting for one to come")
         except KilledWorker as error:
             raise StageFailedError(f"one worker after another died over it, the last was {error.last_worker.address}") from None
         except CancelledError:
             raise StageFailedError("the connection to Dask's scheduler was lost") from None
+
+    def _nobody(self) -> bool:
+        try:
+            return not self.workers
+        except OSError:  # the scheduler is gone; the future will say so
+            return False
 
     def _hear(self, event: tuple[float, tuple[str, str]]) -> None:
         stage, line = event[1]

@@ -35,6 +35,7 @@ _EXCERPT = re.compile(r"  \d+ ")  # a line of dvc.yaml below a complaint about i
 Child = Fork | subprocess.Popen[str]
 _KILLED = re.compile(r"ERROR: failed to reproduce .* exited with (-\d+|1(29|[3-5]\d))$")  # a signal's number, or a shell's 128 and it
 _BUSY = re.compile(r"ERROR: .*is busy, it is being blocked by")  # a DVC that is still ending, as after the death of its worker
+LOCK = Path(".prefect/flow")  # one flow or worker a folder: what one DVC is at work on, another refuses
 _stopping = threading.Event()
 _children: set[Child] = set()
 _elsewhere: list[Run] = []

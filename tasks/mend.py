@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from generative.files import sole_owner, write_file
+from tasks.record import RECORD
 
 READERS = Path(".dvc/tmp/rwlock")  # DVC's list of who reads and writes what
-RECORD = Path("dvc.lock")
 _USUAL_END = re.compile(r"\n      (size|nfiles): \d+\n\Z")  # what ends here can be read: DVC need not be asked
 
 

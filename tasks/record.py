@@ -12,6 +12,7 @@ from typing import Any
 
 from generative.files import write_file
 
+RECORD = Path("dvc.lock")
 HEAD = "schema: '2.0'\nstages:\n"
 _BELOW = r"(?:(?! {0,2}\S).*\n)*"  # all that is indented deeper than the name of a stage
 _STAGE = re.compile(rf"  \S.*\n{_BELOW}")

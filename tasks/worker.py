@@ -14,12 +14,11 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from generative.errors import UsageError
-from generative.files import write_file
-from tasks.dvc import Outcome, StageFailedError, ask, outcome, run
+from generative.files import sole_owner, write_file
+from tasks.dvc import LOCK, Outcome, StageFailedError, ask, outcome, run
 from tasks.mend import mend
-from tasks.record import HEAD, entry, merged
+from tasks.record import HEAD, RECORD, entry, merged
 
-LOCK = Path("dvc.lock")
 SAME = ("dvc.yaml", "params.yaml", "src/generative/**/*.py", "src/generative/**/*.css", "tasks/*.py")
 LIBRARIES = ("dvc", "numpy", "torch")
 
@@ -33,8 +32,8 @@ class Parcel:
 
     def unpack(self) -> None:
         """Write it down here, whatever stood there."""
-        known = LOCK.read_text() if LOCK.exists() else HEAD
-        write_file(LOCK, merged(known, self.lock))
+        known = RECORD.read_text() if RECORD.exists() else HEAD
+        write_file(RECORD, merged(known, self.lock))
         for path, content in self.files.items():
             write_file(Path(path), content)
 
@@ -53,7 +52,7 @@ class Order(Parcel):
 def pack(stages: Iterable[str]) -> Parcel:
     """What this clone knows of these stages."""
     stages = list(stages)
-    known, pipeline = LOCK.read_text(), YAML(typ="safe").load(Path("dvc.yaml"))["stages"]
+    known, pipeline = RECORD.read_text(), YAML(typ="safe").load(Path("dvc.yaml"))["stages"]
     paths = [path for stage in stages for path in _kept_by_nobody(stage, pipeline) if Path(path).exists()]
     return Parcel("".join(entry(known, stage) for stage in stages), {path: Path(path).read_bytes() for path in paths})
 
@@ -134,11 +133,12 @@ def carry_out(given: Mapping[str, Any]) -> tuple[Outcome, Parcel]:
 
     if difference := differing(order.facts, facts()):
         raise StageFailedError(f"worker {worker.address} in {Path.cwd()}: {difference}")
-    say(f"at work on {worker.address}")
-    mend()
-    order.unpack()
-    if order.before:
-        trade("pull", "--force", *order.before)
-    heard = run(["repro", "--single-item", "--pull", order.stage], say, wanted, order.execution)
-    trade("push", order.stage)
-    return outcome(order.stage, heard), pack([order.stage])
+    with sole_owner(LOCK):
+        say(f"at work on {worker.address}")
+        mend()
+        order.unpack()
+        if order.before:
+            trade("pull", "--force", *order.before)
+        heard = run(["repro", "--single-item", "--pull", order.stage], say, wanted, order.execution)
+        trade("push", order.stage)
+        return outcome(order.stage, heard), pack([order.stage])

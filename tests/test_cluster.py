@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +22,8 @@ from workspace import Workspace, commit, make
 
 from flows.command import _arguments
 from generative.errors import UsageError
-from tasks import cluster, worker
+from tasks import cluster, policy, worker
+from tasks.dvc import away, handed_to, killed, outcome
 from tasks.record import merged
 from tasks.worker import Introduction, differing, pack
 
@@ -73,6 +75,25 @@ def test_what_differs_is_named() -> None:
     assert differing({}, {"a.py": "1"}).startswith("a.py is not")
 
 
+def test_outputs_that_were_pulled_are_no_run() -> None:
+    assert outcome("train@a", ["Pulling data for stage: 'train@a'"]) == "skipped"
+    assert outcome("train@a", ["Pulling data for stage: 'train@a'", "Running stage 'train@a':"]) == "ran"
+
+
+def test_a_dvc_that_is_still_ending_is_waited_for() -> None:
+    assert killed(1, ["ERROR: failed to reproduce 'train@a': 'data/models/a' is busy, it is being blocked by:", "  (PID 7): dvc repro"])
+    assert not killed(1, ["ERROR: failed to reproduce 'train@a': missing data 'source': data/models/a"])
+
+
+def test_a_gpu_here_is_nothing_to_stages_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, "on_gpu", lambda: True)
+    with handed_to(lambda stage, say, execution: "ran"):
+        assert away()
+        with policy.turn():  # would ask Prefect's server, which is not there
+            pass
+    assert not away()
+
+
 class Client:
     """What a scheduler with these workers answers."""
 
@@ -122,8 +143,18 @@ def test_a_worker_that_would_do_harm_is_refused(client: Any, message: str, monke
         cluster.Cluster(Client(here()), {}).meet()
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "127.0.0.1:9", "tcp://127.0.0.1", "nowhere", "tcp://127.0.0.1:x"])
-def test_an_address_that_nobody_answers_at_is_named(address: str) -> None:
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of something that waits to be spoken to, as Prefect's server or Dask's own pages would."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "127.0.0.1:9", "tcp://127.0.0.1", "nowhere", "tcp://127.0.0.1:x", "{silent}"])
+def test_an_address_that_nobody_answers_at_is_named(address: str, silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = address.format(silent=silent)
+    monkeypatch.setattr(cluster, "find_spec", lambda name: True)
+    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
     with pytest.raises(UsageError, match=f"--scheduler {address}: expected a Dask scheduler, .*, none answers there"):
         cluster.look(address)
 
