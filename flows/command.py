@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import threading
@@ -124,9 +125,16 @@ class Engine:
         from flows import server
 
         self.loading.join()
-        server.wait(server.journal() if self.ours else "PREFECT_API_URL")
+        place = server.journal() if self.ours else "PREFECT_API_URL"
+        server.wait(place)
+        from httpx import HTTPError
+
+        logging.raiseExceptions = False  # Prefect's log has its own server to go to, and no other message where that fails
         try:
             getattr(import_module(f"flows.{self.flow}"), self.flow)(**arguments)
+        except HTTPError as error:
+            reason = str(error).partition(" for url")[0] or type(error).__name__
+            raise UsageError(f"{place}: Prefect's server failed: {reason}; what is built stays, run the command again") from None
         finally:
             if self.ours:
                 server.settle()

@@ -29,8 +29,9 @@ _CHATTER = re.compile(
     r"Running stage '|> |Stage '.*(didn't change, skipping|is cached - skipping run)|(Updating|Generating) lock file"
     r"|(Pulling|Unable to pull) data for stage"
     r"|To track the changes|\s*git add |To enable auto staging|\s*dvc config core\.autostage|Use `dvc push`"
-    r"|Data and pipelines are up to date|ERROR: failed to reproduce"
+    r"|Data and pipelines are up to date|ERROR: failed to reproduce|Having any troubles\?|WARNING: '.*' is empty\.$"
 )
+_OWN = re.compile(r"ERROR: (failed to reproduce '[^']+': (?!failed to run: ).+)")  # DVC itself failed, not the stage
 _EXCERPT = re.compile(r"  \d+ ")  # a line of dvc.yaml below a complaint about it
 Child = Fork | subprocess.Popen[str]
 _KILLED = re.compile(r"ERROR: failed to reproduce .* exited with (-\d+|1(29|[3-5]\d))$")  # a signal's number, or a shell's 128 and it
@@ -142,7 +143,9 @@ def killed(code: int, heard: Sequence[str]) -> bool:
 
 
 def last_words(heard: Sequence[str]) -> str:
-    """The last line of the stage itself, or DVC's own where the stage said nothing."""
+    """The last line of the stage itself, or DVC's own where it was DVC that failed, or the stage said nothing."""
+    if failed := next(filter(None, map(_OWN.match, heard)), None):
+        return failed[1]
     own = [line for line in heard if not _CHATTER.match(line)]
     return (own or heard or ["no message"])[-1].removeprefix("ERROR: ").removeprefix("error: ")
 

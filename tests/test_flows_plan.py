@@ -270,6 +270,8 @@ def test_the_last_words_are_the_stages_own() -> None:
     dvc = "ERROR: failed to reproduce 'train@a': failed to run: python x, exited with 1"
     assert last_words(["Running stage 'train@a':", "> python x", "train a: models.a.steps: missing", dvc]).endswith("missing")
     assert last_words(["Running stage 'train@a':", dvc]).startswith("failed to reproduce")
+    full = "failed to reproduce 'train@a': database or disk is full"
+    assert last_words(["train a: done", f"ERROR: {full}", "Having any troubles? Ask"]) == full
 
 
 def test_the_outcome_is_what_dvc_says_of_this_stage() -> None:

@@ -31,13 +31,21 @@ def write(params: Melodies, name: str, folder: Path, pieces: Sequence[tuple[str,
     Raises:
         UsageError: nothing to read, or too few pieces for a window in each split.
     """
+    try:
+        splits, vocabulary = _splits(params, name, pieces)
+    except UsageError as refusal:  # what was skipped may be why
+        raise UsageError("\n  ".join([str(refusal), *notes])) from None
+    return store.write_dataset(folder, splits, name=name, kind="music", vocabulary=vocabulary, notes=notes)
+
+
+def _splits(params: Melodies, name: str, pieces: Sequence[tuple[str, Piece]]) -> tuple[dict[str, store.Arrays], dict[str, list[str]]]:
     where = f"{PARAMS_FILE}: data.{name}"
     if not pieces:
-        raise UsageError("\n  ".join([f"{where}.source: no piece could be used", *notes]))
+        raise UsageError(f"{where}.source: no piece could be used")
     events = [tokens.events_of(piece) for _, piece in pieces]
     vocabulary = tokens.vocabulary_of(events)
     split_of = split_by_group([group for group, _ in pieces], params.validation, params.test, params.seed, where)
-    splits = {}
+    splits: dict[str, store.Arrays] = {}
     for split in store.SPLITS:
         mine = [tokens.encoded(event, vocabulary) for event, place in zip(events, split_of, strict=True) if place == split]
         stream = np.concatenate(mine) if mine else np.empty((0, 2), np.int64)
@@ -45,7 +53,7 @@ def write(params: Melodies, name: str, folder: Path, pieces: Sequence[tuple[str,
         splits[split] = {"x": windows(stream, params.window + 1, params.stride if split == "train" else params.window)}
         if wanted and not len(splits[split]["x"]):
             raise UsageError(f"{where}.window: expected less than the {len(stream)} events of the {split} pieces, got {params.window}")
-    return store.write_dataset(folder, splits, name=name, kind="music", vocabulary=vocabulary, notes=notes)
+    return splits, vocabulary
 
 
 def split_by_group(groups: Sequence[str], validation: int, test: int, seed: int, where: str) -> list[str]:
