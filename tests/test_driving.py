@@ -12,11 +12,11 @@ from conftest import ROOT, read_yaml
 from torch import Tensor
 
 from generative.data.rollouts.racing.episode import FRAMES, Episode
-from generative.data.store import SPLITS, Info
+from generative.data.store import SPLITS, Info, Split
 from generative.errors import UsageError
-from generative.models.world import controller
-from generative.models.world.controller import Controller, Params, act
-from generative.nn.driving import Dream, World, drive
+from generative.models.world.controller import Controller, Params
+from generative.nn.controls import act, squash
+from generative.nn.driving import Archive, Beginnings, Dream, Led, World, drive
 from generative.nn.mixture import Mixture
 from generative.training.evolve import flat, put
 
@@ -32,6 +32,10 @@ class Expected(NamedTuple):
 
 class Memory(torch.nn.Module):
     """Adds up what it sees and does; expects that sum, paid by its first entry."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = torch.nn.Parameter(torch.zeros(1))
 
     def start(self, n: int) -> tuple[Tensor, Tensor]:
         return torch.zeros(n, SIZE), torch.zeros(n, SIZE)
@@ -57,6 +61,15 @@ class Copy:
         return np.full((2, 2, 3), (self.seed + self.age) % 256, np.uint8), float(self.age), self.age == self.seed
 
 
+class Small(Copy):
+    """The same as a world of a controller."""
+
+    controls = CAR
+
+    def __init__(self, repeat: int, official: bool) -> None:
+        assert (repeat, official) == (2, False)
+
+
 class Vision(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -71,11 +84,21 @@ def nothing(rows: Tensor, features: Tensor) -> Tensor:
 
 
 def worlds() -> World:
-    return World(Copy, Vision())
+    return World(Copy, Vision(), Memory())
 
 
-def dreams(temperature: float = 1.0, limit: int = 20) -> Dream:
-    return Dream(Memory(), torch.arange(12.0).view(4, SIZE) / 12, temperature, limit)
+def frozen() -> Any:
+    return [Vision(), Memory()]
+
+
+def moments() -> Beginnings:
+    """Four, each after its own number of decisions, the last two of which M is shown."""
+    torch.manual_seed(8)
+    return Beginnings(torch.randn(4, 3, SIZE) / 4, torch.randn(4, 6, SIZE), torch.tensor([2, 3, 4, 5]))
+
+
+def dreams(temperature: float = 1.0, limit: int = 20, end: float = 0.0) -> Dream:
+    return Dream(Memory(), moments(), temperature, limit, end)
 
 
 def test_an_episode_ends_by_itself_at_the_limit_or_for_want_of_reward() -> None:
@@ -88,7 +111,7 @@ def test_an_episode_ends_by_itself_at_the_limit_or_for_want_of_reward() -> None:
             frame, age, done = super().advance(action)
             return frame, 1.0 if age == 4 else -1.0, done
 
-    episodes = drive(Memory(), World(Poor, Vision()), nothing, np.array([3, 30]), 20, 6)
+    episodes = drive(Memory(), World(Poor, Vision(), Memory()), nothing, np.array([3, 30]), 20, 6)
     assert episodes.decisions.tolist() == [3, 10]  # six decisions after the last reward, at the fourth
 
 
@@ -107,6 +130,64 @@ def test_dreams_of_one_seed_are_one_dream_and_of_others_are_others() -> None:
     assert same[0] == same[1] != same[2]
 
 
+def test_a_dream_goes_on_from_what_was_seen_and_done_before_it() -> None:
+    begun = moments()
+    for seed in range(6):
+        row, _ = begun.chosen(seed)
+        seen, (hidden, _) = dreams().start(np.array([seed]))
+        at = int(begun.at[row])
+        by_hand = 0.5 * (begun.codes[row, 0] + begun.actions[row, at - 2]) + begun.codes[row, 1] + begun.actions[row, at - 1]
+        assert torch.equal(seen[0], begun.codes[row, 2])
+        assert torch.allclose(hidden[0], by_hand)
+    assert len({begun.chosen(seed)[0] for seed in range(40)}) == 4
+
+
+def test_the_world_is_led_to_the_moment_at_which_a_dream_begins() -> None:
+    world, begun, done = worlds(), moments(), []
+
+    class Noted(Copy):
+        def advance(self, action: np.ndarray) -> tuple[np.ndarray, float, bool]:
+            done.append(action)
+            return super().advance(action)
+
+    world.make = Noted
+    row, _ = begun.chosen(11)
+    seen, (hidden, _) = Led(world, begun).start(np.array([11]))
+    at = int(begun.at[row])
+    assert np.allclose(done, begun.actions[row, :at])
+    codes = [torch.full((SIZE,), (11 + age) / 127.5 - 1) for age in (at - 2, at - 1, at)]
+    assert torch.allclose(seen[0], codes[2])
+    assert torch.allclose(hidden[0], 0.5 * (codes[0] + begun.actions[row, at - 2]) + codes[1] + begun.actions[row, at - 1], atol=1e-5)
+
+
+def test_a_world_that_ends_on_the_way_to_the_moment_is_replaced_by_another() -> None:
+    begun = moments()
+    seed = next(seed for seed in range(1, 9) if int(begun.at[begun.chosen(seed)[0]]) >= seed)  # a copy lasts as long as its seed says
+    world = Led(worlds(), begun)
+    world.start(np.array([seed]))
+    assert world.world.copies[0].seed == int(begun.at[begun.chosen(seed)[0]]) + 1
+
+
+def test_the_end_of_a_dream_has_its_price() -> None:
+    seeds = np.arange(300)
+    free, priced = (drive(Memory(), dreams(end=end), nothing, seeds, 20, 20) for end in (0.0, -50.0))
+    paid = (free.returns - priced.returns).round(3)
+    assert set(paid[free.decisions < 20]) == {50}
+    assert set(paid) == {0, 50}
+
+
+def test_an_archive_has_what_rollouts_have() -> None:
+    archive = Archive(worlds(), 6)
+    drive(Memory(), archive, lambda rows, known: rows[:, None] + torch.ones(SIZE), np.array([3, 20]), 6, 6)
+    x = archive.arrays["x"][:, :, 0, 0, 0]
+    assert x.tolist() == [[3, 4, 5, 6, 6, 6], [20, 21, 22, 23, 24, 25]]
+    assert archive.arrays["x"].shape == (2, 6, 3, 2, 2)
+    assert archive.arrays["mask"].tolist() == [[True] * 3 + [False] * 3, [True] * 6]
+    assert archive.arrays["reward"].tolist() == [[1, 2, 3, 0, 0, 0], [1, 2, 3, 4, 5, 6]]
+    assert archive.arrays["done"].tolist() == [[0, 0, 1, 0, 0, 0], [0] * 6]
+    assert archive.arrays["action"][:, :, 0].tolist() == [[1, 1, 1, 0, 0, 0], [2] * 6]
+
+
 def test_temperature_makes_dreams_wilder() -> None:
     def spread(temperature: float) -> float:
         return float(drive(Memory(), dreams(temperature), nothing, np.arange(200), 3, 3).returns.std())
@@ -115,7 +196,7 @@ def test_temperature_makes_dreams_wilder() -> None:
 
 
 def made(**changes: Any) -> Controller:
-    block = read_yaml(ROOT / "params.yaml")["models"]["world_controller"] | {"latent_size": 4} | changes
+    block = read_yaml(ROOT / "params.yaml")["models"]["world_controller"] | {"latent_size": 4, "lead": 2} | changes
     facts = {"name": "memory", "kind": "codes", "shape": [5, 10], "classes": [], "attributes": [], "values": {}, "vocabulary": {}}
     known = {key: value for key, value in facts.items() if key in Info.model_fields}
     counts: dict[str, int] = {split: 3 for split in SPLITS}  # noqa: C420
@@ -135,7 +216,7 @@ def test_a_candidate_does_what_the_controller_of_its_weights_does(memory: str) -
 
 
 def test_actions_keep_to_their_ranges() -> None:
-    steer, gas, brake = controller.squash(CAR, torch.linspace(-50, 50, 201).expand(3, -1).T).unbind(1)
+    steer, gas, brake = squash(CAR, torch.linspace(-50, 50, 201).expand(3, -1).T).unbind(1)
     assert (steer.min(), steer.max(), gas.min(), gas.max(), brake.min(), brake.max()) == (-1, 1, 0, 1, 0, 1)
 
 
@@ -147,6 +228,49 @@ def test_an_uncalibrated_dream_is_refused_before_anything_is_evolved_in_it() -> 
     ):
         model.before_step(0)
     made(evolved_in="world", gate=5.0).before_step(0)
+
+
+def told(alive: list[int]) -> Split:
+    """Episodes of five frames, each number of which says where it stands; of the last ones, some have ended."""
+    torch.manual_seed(9)
+    places = torch.arange(len(alive) * 5.0).view(-1, 5, 1)
+    mask = torch.arange(5) < torch.tensor(alive)[:, None]
+    return Split({"x": places.expand(-1, -1, 10), "action": places.expand(-1, -1, 3), "mask": mask}, False)
+
+
+def test_dreams_go_on_from_moments_of_training_episodes_that_had_not_ended() -> None:
+    model, lead = made(lead=2), 2
+    model.receive(frozen(), told([5, 2, 3, 4]))
+    episodes, moments = model.actions[:, 0, 0] // 5, model.codes[:, -1, 0] % 5
+    assert torch.equal(moments, model.at.float())
+    assert set(zip(episodes.tolist(), moments.tolist(), strict=True)) == {(0, 2), (0, 3), (0, 4), (2, 2), (3, 2), (3, 3)}
+    assert torch.equal(model.codes[:, 0, 0], model.codes[:, -1, 0] - lead)
+    assert torch.equal(model.actions[:, :, 0], episodes[:, None] * 5 + torch.arange(5))
+
+
+def test_dreams_that_are_led_longer_than_any_episode_lasts_are_refused() -> None:
+    with pytest.raises(UsageError, match="lead: expected less than the 5 frames of an episode, got 5"):
+        made(lead=5)
+    with pytest.raises(UsageError, match="lead: expected less than the 3 frames of the longest training episode, got 3"):
+        made(lead=3).receive(frozen(), told([3, 2, 3]))
+
+
+def test_what_a_controller_collects_is_its_own_driving_with_ever_more_of_the_given_actions() -> None:
+    model = made(memory="none", latent_size=SIZE, decisions=5, wander=1.0)
+    model.receive(frozen(), None)
+    model.world = Small  # type: ignore[assignment]
+    given = torch.rand(3, 5, 3)
+    with torch.no_grad():
+        got, again = (model.encode({"action": given}) for _ in range(2))
+        other = model.encode({"action": given + 0.1})
+    assert all(torch.equal(got[key], again[key]) for key in got)
+    assert (got["x"].shape, got["x"].dtype) == ((3, 5, 3, 2, 2), torch.uint8)
+    assert not torch.equal(got["x"][:, 0], other["x"][:, 0])  # other tracks
+    assert torch.allclose(got["action"][0], torch.tensor([0.0, 0.5, 0.0]))  # what a controller of zeros does
+    assert torch.allclose(got["action"][1], (got["action"][0] + given[1]) / 2)
+    assert torch.allclose(got["action"][2], given[2])
+    assert torch.equal(got["reward"], torch.arange(1.0, 6).expand(3, -1))
+    assert got["mask"].all()
 
 
 @pytest.mark.parametrize("repeat", [2, 3])

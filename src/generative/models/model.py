@@ -89,7 +89,10 @@ class Model(nn.Module, ABC):
         raise UsageError(f"{type(self).__name__} cannot tell how strange an example is")
 
     def encode(self, batch: Batch) -> Batch:
-        """The batch as phase two trains on it. Left out by what is nobody's first phase."""
+        """The batch as phase two trains on it: codes, or new episodes of pictures, x uint8 (B, T, C, H, W).
+
+        Left out by what is nobody's first phase.
+        """
         raise UsageError(f"{type(self).__name__} does not encode")
 
     def decode(self, code: Tensor) -> Tensor:

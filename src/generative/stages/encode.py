@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from generative.data.store import Dataset
+    from generative.models.model import Model
+    from generative.training.device import Place
 
 
 def encode(name: str) -> None:
-    """Passes a data set through a frozen model and stores what comes out, with the model beside it, in data/processed/NAME."""
-    import shutil
+    """Passes a data set through a frozen model and stores what comes out in data/processed/NAME.
 
-    import torch
-
+    Codes have the model beside them, so that they can be turned back into what a person looks at. Episodes of pictures, uint8
+    (B, T, C, H, W), are as complete as if a data set's own source had made them.
+    """
     from generative.catalogue import Catalogue
     from generative.data.store import SPLITS, open_dataset, write_dataset
     from generative.files import new_folder
@@ -20,32 +28,42 @@ def encode(name: str) -> None:
 
     catalogue = Catalogue.read()
     encoding = catalogue.encoding(name)
-    first = Path("data/models") / encoding.model
     dataset = open_dataset(Path("data/processed") / encoding.data)
-    with recorded("encode", name, encoding.model_dump(), data=dataset.info.fingerprint), torch.no_grad():
+    with recorded("encode", name, encoding.model_dump(), data=dataset.info.fingerprint):
         here = place("float32", use_threads(catalogue.raw("models", encoding.model)))
         model = trained(encoding.model, catalogue.model(encoding.model)[0], dataset.info, here.device)
-        splits = {}
-        for split in SPLITS:
-            parts = [model.encode(here.take(batch)) for batch in dataset.split(split).batches(encoding.batch_size)]
-            arrays = {key: torch.cat([part[key] for part in parts]).cpu() for key in parts[0]}
-            if dataset.info.sequence > 1:
-                arrays = {key: array.unflatten(0, (-1, dataset.info.sequence)) for key, array in arrays.items()}
-            splits[split] = {key: array.numpy() for key, array in arrays.items()}
+        splits = {split: _passed(model, dataset, split, encoding.batch_size, here) for split in SPLITS}
+        facts: dict[str, Any] = {"kind": "codes"}
+        if (x := splits["train"]["x"]).dtype == "uint8":
+            facts = {"kind": "images", "sequence": x.shape[1]}
+            splits = {split: {key: rows.reshape(-1, *rows.shape[2:]) for key, rows in part.items()} for split, part in splits.items()}
+        known = {key: getattr(dataset.info, key) for key in ("classes", "attributes", "values")}
         with new_folder(Path("data/processed") / name) as folder:
-            write_dataset(
-                folder,
-                splits,
-                name=name,
-                kind="codes",
-                classes=dataset.info.classes,
-                attributes=dataset.info.attributes,
-                values=dataset.info.values,
-            )
-            shutil.copytree(first, folder / "model")  # so that the codes can be turned back into what a person looks at
-            for part in ("model", "before"):
-                if (dataset.folder / part).exists():
-                    shutil.copytree(dataset.folder / part, folder / "before" / part)
+            write_dataset(folder, splits, name=name, **known, **facts)
+            if facts["kind"] == "codes":
+                _keep(Path("data/models") / encoding.model, dataset, folder)
+
+
+def _passed(model: Model, dataset: Dataset, split: str, size: int, here: Place) -> dict[str, NDArray[Any]]:
+    """What the model makes of a split; of episodes, one example each."""
+    import torch
+
+    with torch.no_grad():
+        parts = [model.encode(here.take(batch)) for batch in dataset.split(split).batches(size)]
+    arrays = {key: torch.cat([part[key] for part in parts]).cpu() for key in parts[0]}
+    if dataset.info.sequence > 1:
+        arrays = {key: array.unflatten(0, (-1, dataset.info.sequence)) for key, array in arrays.items()}
+    return {key: array.numpy() for key, array in arrays.items()}
+
+
+def _keep(model: Path, dataset: Dataset, folder: Path) -> None:
+    """Puts the model, and those that made the data set it was given, beside the codes."""
+    import shutil
+
+    shutil.copytree(model, folder / "model")
+    for part in ("model", "before"):
+        if (dataset.folder / part).exists():
+            shutil.copytree(dataset.folder / part, folder / "before" / part)
 
 
 if __name__ == "__main__":

@@ -7,19 +7,20 @@ It is evolved by CMA-ES, in the world itself or inside a dream of M (section 4),
 
 Departures: a diagonal covariance and a population of tens instead of 64 with 16 trials each; the same tracks for all candidates of a
 generation; a decision holds for some frames; an episode of the search ends when `patience` decisions brought no reward; in a dream, M's
-reward head says what a decision earns, where the paper's dreams count the steps survived; gas and brake are separate outputs.
+reward head says what a decision earns, where the paper's dreams count the steps survived; a dream goes on from a moment of the training
+data, which M has been shown `lead` frames of, and lasts `dreamed` decisions, because it drifts; gas and brake are separate outputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import itertools
+from collections.abc import Sequence
 from functools import partial
-from itertools import count
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -29,14 +30,15 @@ from generative.data.store import Batch, Info, Split
 from generative.errors import UsageError
 from generative.models.exhibit import Exhibit, Film, Sheet, Table
 from generative.models.model import Model, Objective
-from generative.nn.driving import Arena, Diary, Dream, Episodes, Policy, World, drive
-from generative.params import Evolution, Positive
+from generative.nn.controls import act, at_random, held, settled, squash
+from generative.nn.driving import Archive, Arena, Beginnings, Diary, Dream, Episodes, Led, Policy, World, drive
+from generative.params import Evolution, Fraction, Positive
 
 WORLDS: dict[str, Any] = {"car": racing.Episode, "doom": doom.Episode}
 FILM, ANCHOR = 300, 40  # decisions of a film, and after how many of them M's dream is shown the truth again
 CALIBRATION = 77_000_000  # the seeds from here on are those of calibration
-CALIBRATED = 8, 100  # episodes of each policy that dreams are compared with the world under, and decisions of each
-STARTS = 64  # first frames of training episodes, from which dreams begin
+CALIBRATED = 16  # dreams of each policy that are compared with the world
+MOMENTS = 256  # of training episodes, from which dreams go on
 
 
 class Params(Evolution):
@@ -48,7 +50,10 @@ class Params(Evolution):
     decisions: Positive  # of an episode of the search, at most
     patience: Positive  # decisions without reward that end an episode of the search
     temperature: Annotated[float, Field(gt=0, le=10)]  # of dreams
+    lead: Positive  # frames of the training data that M is shown before a dream begins
+    dreamed: Positive  # decisions of a dream, at most
     gate: Annotated[float, Field(gt=0)]  # what dreams may be off by before anything is evolved in them: mean difference of the return
+    wander: Fraction  # of the actions it was trained on, at most, in episodes that it is to collect (`encode`)
 
 
 class Controller(Model):
@@ -63,20 +68,42 @@ class Controller(Model):
         self.policy = nn.Linear(params.latent_size if params.memory == "none" else info.shape[-1], len(self.world.controls))
         nn.init.zeros_(self.policy.weight)
         nn.init.zeros_(self.policy.bias)
-        self.starts: Tensor
-        self.register_buffer("starts", torch.zeros(min(STARTS, info.counts["train"]), params.latent_size))
+        if params.lead >= info.shape[0]:
+            raise UsageError(f"lead: expected less than the {info.shape[0]} frames of an episode, got {params.lead}")
+        self.codes: Tensor
+        self.actions: Tensor
+        self.at: Tensor
+        self.register_buffer("codes", torch.zeros(MOMENTS, params.lead + 1, params.latent_size))
+        self.register_buffer("actions", torch.zeros(MOMENTS, info.shape[0], len(self.world.controls)))
+        self.register_buffer("at", torch.full((MOMENTS,), params.lead))
         self.frozen: tuple[Any, ...] = ()  # V and M, in a tuple: no part of the weights
         self.arenas: dict[str, Arena] = {}  # with their cars, which live from one chunk to the next
 
     def receive(self, frozen: Sequence[Model], train: Split | None) -> None:
         vision, memory = frozen
+        device = next(memory.parameters()).device
         if self.params.memory == "untrained":
             with torch.random.fork_rng([]):
                 torch.manual_seed(self.params.seed)
-                memory = type(memory)(memory.params, memory.info).to(next(memory.parameters()).device).eval()  # type: ignore[call-arg]
+                memory = type(memory)(memory.params, memory.info).to(device).eval()  # type: ignore[call-arg]
         self.frozen = (vision, memory)
         if train is not None:
-            self.starts.copy_(train[: len(self.starts)]["x"][:, 0, : self.params.latent_size])
+            self._keep_moments(train)
+
+    def _keep_moments(self, train: Split) -> None:
+        """Moments of the training episodes, any at which an episode has not ended and that has `lead` frames before it."""
+        lead, random = self.params.lead, torch.Generator().manual_seed(self.params.seed)
+        alive = train.arrays["mask"].sum(1).cpu()
+        long_enough = torch.nonzero(alive > lead)[:, 0]
+        if not len(long_enough):
+            raise UsageError(f"lead: expected less than the {int(alive.max())} frames of the longest training episode, got {lead}")
+        episodes = long_enough[torch.randint(len(long_enough), (MOMENTS,), generator=random)]
+        at = lead + (torch.rand(MOMENTS, generator=random) * (alive[episodes] - lead)).long()
+        for number, (episode, moment) in enumerate(zip(episodes.tolist(), at.tolist(), strict=True)):
+            batch = train[episode : episode + 1]
+            self.codes[number] = batch["x"][0, moment - lead : moment + 1, : self.params.latent_size]
+            self.actions[number] = batch["action"][0]
+        self.at.copy_(at)
 
     def objectives(self) -> list[Objective]:
         return []
@@ -97,22 +124,22 @@ class Controller(Model):
         return torch.from_numpy(np.stack([episodes.returns, episodes.decisions], 1))
 
     def episodes(self, arena: str, policy: Policy, seeds: Tensor, patience: int) -> Episodes:
-        """One episode a seed, in an arena: world, dream or official.
+        """One episode a seed, in an arena: world, official, led (the world from where dreams begin) or dream.
 
         Args:
             policy: (rows, features (K, Z + H)) -> actions (K, A).
         """
-        return drive(self.frozen[1], self._arena(arena), self._policy(policy), seeds.cpu().numpy(), self.params.decisions, patience)
+        limit = self.params.dreamed if arena == "dream" else self.params.decisions
+        return drive(self.frozen[1], self._arena(arena), self._policy(policy), seeds.cpu().numpy(), limit, patience)
 
     @torch.no_grad()
     def calibration(self) -> list[tuple[str, float, float]]:
-        """(policy, mean return in the world, mean return in dreams) of policies that do not look."""
-        episodes, decisions = CALIBRATED
-        seeds, length = np.arange(episodes) + CALIBRATION, min(decisions, self.params.decisions)
+        """(policy, mean return in the world, mean return in dreams) of policies that do not look, from the same moments on."""
+        seeds, length = np.arange(CALIBRATED) + CALIBRATION, self.params.dreamed
         rows = []
         for name in (*self.world.held, "random"):
             means = []
-            for arena in ("world", "dream"):
+            for arena in ("led", "dream"):
                 policy = at_random(self.world.controls, seeds) if name == "random" else held(self.world.held[name])
                 means.append(float(drive(self.frozen[1], self._arena(arena), policy, seeds, length, length).returns.mean()))
             rows.append((name, *means))
@@ -121,7 +148,7 @@ class Controller(Model):
     def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
         """(n, T, Z + H) what it knows at each decision of as many drives on tracks drawn with torch's random state; 0 after their end."""
         self.unconditional(condition)
-        lived, clock = torch.zeros(n, *self.info.shape, device=self.starts.device), count()
+        lived, clock = torch.zeros(n, *self.info.shape, device=self.at.device), itertools.count()
 
         def noted(rows: Tensor, features: Tensor) -> Tensor:
             lived[rows, next(clock)] = features
@@ -148,7 +175,7 @@ class Controller(Model):
         generator = torch.Generator().manual_seed(int(seeds[0]))
         size = sum(parameter.numel() for parameter in self.parameters())
         candidates = torch.randn(len(seeds), size, generator=generator) * self.params.learning_rate
-        return self._whole("world", partial(act, self.world.controls, candidates.to(self.starts.device)), seeds)
+        return self._whole("world", partial(act, self.world.controls, candidates.to(self.at.device)), seeds)
 
     def random(self, seeds: Tensor) -> Tensor:
         """(K,) returns in the fast environment of actions drawn evenly from their ranges, without looking."""
@@ -160,6 +187,27 @@ class Controller(Model):
 
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:
         return {}  # it is measured by driving: metrics/returns.py
+
+    def encode(self, batch: Batch) -> Batch:
+        """Episodes as long as those of the batch, cut out of drives of its own: the same keys, x the pictures, uint8 (B, T, C, H, W).
+
+        The actions of the batch are mixed in: a share of none in the first drive, of `wander` in the last. The tracks follow from them.
+        """
+        count, length = batch["action"].shape[:2]
+        each = max(1, self.params.decisions // length)  # episodes of a drive
+        drives = -(-count // each)
+        own, clock = self._policy(self.own), itertools.count()
+        others = batch["action"][torch.arange(drives * each) % count].view(drives, each * length, -1)
+        share = torch.linspace(0, self.params.wander, drives, device=others.device)[:, None]
+
+        def mixed(rows: Tensor, features: Tensor) -> Tensor:
+            return settled(self.world.controls, own(rows, features).lerp(others[rows, next(clock)], share[rows]))
+
+        archive = Archive(self._arena("world"), each * length)
+        digest = hashlib.sha256(batch["action"].cpu().numpy().tobytes()).digest()
+        seeds = np.random.SeedSequence(list(digest)).generate_state(drives).astype(np.int64)
+        drive(self.frozen[1], archive, mixed, seeds, each * length, each * length)
+        return {key: torch.from_numpy(rows).flatten(0, 1).unflatten(0, (-1, length))[:count] for key, rows in archive.arrays.items()}
 
     def exhibits(self, batch: Batch) -> list[Exhibit]:
         diary = Diary(self._arena("world"))
@@ -182,9 +230,9 @@ class Controller(Model):
             ),
             Sheet("moments", "The same at ten moments.", views[:, moments], ["world", "V sees", "M dreams"], seen=True),
         ]
-        return [*shown, *self._dreams(length)] if self.params.evolved_in == "dream" else shown
+        return [*shown, *self._dreams()] if self.params.evolved_in == "dream" else shown
 
-    def _dreams(self, length: int) -> list[Exhibit]:
+    def _dreams(self) -> list[Exhibit]:
         """An episode that is nothing but M's dream, and how far dreams can be trusted."""
         codes: list[Tensor] = []
 
@@ -193,13 +241,13 @@ class Controller(Model):
             return self._policy(self.own)(rows, features)
 
         vision, memory = self.frozen
-        drive(memory, self._arena("dream"), noted, torch.randint(2**31, (1,)).numpy(), length, length)
+        drive(memory, self._arena("dream"), noted, torch.randint(2**31, (1,)).numpy(), self.params.dreamed, self.params.dreamed)
         speed = self.world.frames_per_second / self.params.action_repeat
         film = Film(
             "dream", "The controller in a dream of M, where it was evolved.", vision.decode(torch.cat(codes)).clamp(-1, 1), speed, 3
         )
         columns = ["policy", "return in the world", "return in dreams"]
-        caption = f"Policies that do not look, {CALIBRATED[1]} decisions in the world and in dreams: how far dreams can be trusted."
+        caption = f"Policies that do not look, {self.params.dreamed} decisions in the world and in dreams: how far dreams can be trusted."
         return [film, Table("calibration", caption, columns, [list(row) for row in self.calibration()])]
 
     def _whole(self, arena: str, policy: Policy, seeds: Tensor) -> Tensor:
@@ -212,51 +260,11 @@ class Controller(Model):
     def _arena(self, name: str) -> Any:
         vision, memory = self.frozen
         if name not in self.arenas:
+            beginnings = Beginnings(self.codes, self.actions, self.at)
             if name == "dream":
-                self.arenas[name] = Dream(memory, self.starts, self.params.temperature, self.params.decisions)
+                self.arenas[name] = Dream(memory, beginnings, self.params.temperature, self.params.dreamed, self.world.end)
+            elif name == "led":
+                self.arenas[name] = Led(self._arena("world"), beginnings)
             else:
-                self.arenas[name] = World(partial(self.world, self.params.action_repeat, official=name == "official"), vision)
+                self.arenas[name] = World(partial(self.world, self.params.action_repeat, official=name == "official"), vision, memory)
         return self.arenas[name]
-
-
-def act(controls: Sequence[str], candidates: Tensor, rows: Tensor, features: Tensor) -> Tensor:
-    """(K, A) what each of the drivers in `rows` does; a candidate is the weight of its linear layer, row after row, and the bias."""
-    mine, size, actions = candidates[rows], features.shape[1], len(controls)
-    weight, bias = mine[:, : actions * size].view(-1, actions, size), mine[:, actions * size :]
-    return squash(controls, torch.baddbmm(bias[:, :, None], weight, features[:, :, None])[..., 0])
-
-
-def squash(controls: Sequence[str], raw: Tensor) -> Tensor:
-    """(K, A) numbers into the ranges of their actions."""
-    return torch.stack([SQUASHED[control](column) for control, column in zip(controls, raw.float().tanh().unbind(1), strict=True)], 1)
-
-
-def held(action: tuple[float, ...]) -> Policy:
-    """Does the same at every decision."""
-    return lambda rows, features: torch.tensor(action, device=features.device).expand(len(rows), -1)
-
-
-def at_random(controls: Sequence[str], seeds: NDArray[np.int64]) -> Policy:
-    """Draws every action evenly from its range."""
-    generator = torch.Generator().manual_seed(int(seeds[0]))
-    low = torch.tensor([0.0 if control in ("half", "positive") else -1.0 for control in controls])
-
-    def policy(rows: Tensor, features: Tensor) -> Tensor:
-        drawn = low + (1 - low) * torch.rand(len(rows), len(controls), generator=generator)
-        whole = torch.tensor([control == "choice" for control in controls])
-        return torch.where(whole, thirds(drawn), drawn).to(features.device)
-
-    return policy
-
-
-def thirds(x: Tensor) -> Tensor:
-    """-1, 0 or 1, for each third of [-1, 1]."""
-    return x.sign() * (x.abs() > 1 / 3)
-
-
-SQUASHED: dict[str, Callable[[Tensor], Tensor]] = {
-    "both": lambda x: x,
-    "half": lambda x: (x + 1) / 2,
-    "positive": lambda x: x.clamp_min(0),
-    "choice": thirds,  # M is told what the game was told
-}

@@ -31,6 +31,7 @@ class Episode:
     controls: ClassVar[tuple[str, ...]] = ("choice",)
     held: ClassVar[dict[str, tuple[float, ...]]] = {"nothing": (0.0,), "left": (-1.0,), "right": (1.0,)}
     frames_per_second: ClassVar[int] = 35
+    end: ClassVar[float] = 0.0  # what an end costs in itself
 
     def __init__(self, repeat: int, official: bool) -> None:  # noqa: ARG002
         self.repeat, self.tics = repeat, 0

@@ -28,6 +28,7 @@ class Episode:
         "gas and brake": (0.0, 0.5, 0.5),
     }
     frames_per_second: ClassVar[int] = 50
+    end: ClassVar[float] = -90.0  # what leaving the field costs beyond the ten that M is told of at most
 
     def __init__(self, repeat: int, official: bool) -> None:
         self.repeat, self.frames = repeat, 0
