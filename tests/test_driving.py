@@ -105,6 +105,7 @@ def test_an_episode_ends_by_itself_at_the_limit_or_for_want_of_reward() -> None:
     episodes = drive(Memory(), worlds(), nothing, np.array([2, 5, 30]), 10, 10)
     assert episodes.decisions.tolist() == [2, 5, 10]
     assert episodes.returns.tolist() == [3, 15, 55]
+    assert episodes.ended.tolist() == [True, True, False]
 
     class Poor(Copy):
         def advance(self, action: np.ndarray) -> tuple[np.ndarray, float, bool]:
@@ -222,7 +223,7 @@ def test_actions_keep_to_their_ranges() -> None:
 
 def test_an_uncalibrated_dream_is_refused_before_anything_is_evolved_in_it() -> None:
     model = made(evolved_in="dream", gate=5.0)
-    model.calibration = lambda: [("gas", 50.0, 52.0), ("left", 10.0, 30.0)]  # type: ignore[method-assign]
+    model.calibration = lambda: [("gas", 50.0, 52.0, 0.0, 0.0), ("left", 10.0, 30.0, 0.0, 1.0)]  # type: ignore[method-assign]
     with pytest.raises(
         UsageError, match=r"gate: expected returns in dreams within 5.0 of the world's, got 11.0 \(gas 50 and 52, left 10 and 30\)"
     ):

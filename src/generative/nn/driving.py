@@ -39,6 +39,7 @@ class Episodes:
 
     returns: NDArray[np.float64]
     decisions: NDArray[np.int64]
+    ended: NDArray[np.bool_]  # by themselves, not at the limit nor for want of reward
 
 
 def drive(memory: Any, arena: Arena, policy: Policy, seeds: NDArray[np.int64], limit: int, patience: int) -> Episodes:
@@ -49,13 +50,14 @@ def drive(memory: Any, arena: Arena, policy: Policy, seeds: NDArray[np.int64], l
     """
     seen, state = arena.start(seeds)
     rows, idle = np.arange(len(seeds)), np.zeros(len(seeds), np.int64)
-    episodes = Episodes(np.zeros(len(seeds)), np.zeros(len(seeds), np.int64))
+    episodes = Episodes(np.zeros(len(seeds)), np.zeros(len(seeds), np.int64), np.zeros(len(seeds), np.bool_))
     for _ in range(limit):
         action = policy(torch.from_numpy(rows).to(seen.device), torch.cat([seen, state[0]], 1).float())
         state = memory.remember(seen, action, state)
         seen, reward, done = arena.step(rows, action, state)
         episodes.returns[rows] += reward
         episodes.decisions[rows] += 1
+        episodes.ended[rows] = done
         idle = np.where(reward > 0, 0, idle + 1)
         stay = ~done & (idle < patience)
         if not stay.any():

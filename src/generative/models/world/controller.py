@@ -37,7 +37,7 @@ from generative.params import Evolution, Fraction, Positive
 WORLDS: dict[str, Any] = {"car": racing.Episode, "doom": doom.Episode}
 FILM, ANCHOR = 300, 40  # decisions of a film, and after how many of them M's dream is shown the truth again
 CALIBRATION = 77_000_000  # the seeds from here on are those of calibration
-CALIBRATED = 16  # dreams of each policy that are compared with the world
+CALIBRATED = 32  # dreams of each policy that are compared with the world
 MOMENTS = 256  # of training episodes, from which dreams go on
 
 
@@ -111,12 +111,12 @@ class Controller(Model):
     def before_step(self, step: int) -> None:
         if step == 0 and self.params.evolved_in == "dream":
             rows = self.calibration()
-            off = float(np.mean([abs(dream - world) for _, world, dream in rows]))
+            off = float(np.mean([abs(dream - world) for _, world, dream, *_ in rows]))
             if not off <= self.params.gate:
-                told = ", ".join(f"{name} {world:.0f} and {dream:.0f}" for name, world, dream in rows)
+                told = ", ".join(f"{name} {world:.0f} and {dream:.0f}" for name, world, dream, *_ in rows)
                 raise UsageError(
                     f"gate: expected returns in dreams within {self.params.gate} of the world's, got {off:.1f} ({told}); "
-                    "train world_rnn longer or on more rollouts"
+                    "train M longer or on more rollouts"
                 )
 
     def fitness(self, candidates: Tensor, seeds: Tensor) -> Tensor:
@@ -133,16 +133,20 @@ class Controller(Model):
         return drive(self.frozen[1], self._arena(arena), self._policy(policy), seeds.cpu().numpy(), limit, patience)
 
     @torch.no_grad()
-    def calibration(self) -> list[tuple[str, float, float]]:
-        """(policy, mean return in the world, mean return in dreams) of policies that do not look, from the same moments on."""
+    def calibration(self) -> list[tuple[str, float, float, float, float]]:
+        """(policy, mean return in the world and in dreams, ends a hundred decisions in both) of policies that do not look.
+
+        In the world as in dreams they take over at the same moments of recorded episodes.
+        """
         seeds, length = np.arange(CALIBRATED) + CALIBRATION, self.params.dreamed
         rows = []
         for name in (*self.world.held, "random"):
-            means = []
+            lived = []
             for arena in ("led", "dream"):
                 policy = at_random(self.world.controls, seeds) if name == "random" else held(self.world.held[name])
-                means.append(float(drive(self.frozen[1], self._arena(arena), policy, seeds, length, length).returns.mean()))
-            rows.append((name, *means))
+                lived.append(drive(self.frozen[1], self._arena(arena), policy, seeds, length, length))
+            ends = [float(100 * one.ended.sum() / one.decisions.sum()) for one in lived]
+            rows.append((name, *(float(one.returns.mean()) for one in lived), *ends))
         return rows
 
     def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
@@ -222,7 +226,7 @@ class Controller(Model):
         shown: list[Exhibit] = [
             Film(
                 "drive",
-                f"The controller on a fresh track: the world, what V sees of it, and what M dreams when it is told the actions alone "
+                f"The controller in a fresh episode: the world, what V sees of it, and what M dreams when it is told the actions alone "
                 f"and is shown the truth every {ANCHOR} decisions.",
                 torch.cat(list(views), 3),
                 self.world.frames_per_second / self.params.action_repeat,
@@ -246,7 +250,7 @@ class Controller(Model):
         film = Film(
             "dream", "The controller in a dream of M, where it was evolved.", vision.decode(torch.cat(codes)).clamp(-1, 1), speed, 3
         )
-        columns = ["policy", "return in the world", "return in dreams"]
+        columns = ["policy", "return in the world", "return in dreams", "ends a hundred decisions in the world", "in dreams"]
         caption = f"Policies that do not look, {self.params.dreamed} decisions in the world and in dreams: how far dreams can be trusted."
         return [film, Table("calibration", caption, columns, [list(row) for row in self.calibration()])]
 

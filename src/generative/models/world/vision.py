@@ -95,9 +95,9 @@ class Vision(Model):
         given = x[torch.linspace(0, len(x) - 1, SHOWN, device=x.device).long()]
         pairs = torch.stack([given, self.decode(self.posterior(given)[0])])
         return [
-            Sheet("reconstructions", "Held-out frames and the decoded means of their posteriors: road and car survive, grass fades.",
+            Sheet("reconstructions", "Held-out frames and the decoded means of their posteriors: what is fine fades.",
                   pairs, ["held out", "reconstructed"]),
-            Sheet("samples", "Codes drawn from the prior N(0, 1), decoded: places that no track has.",
+            Sheet("samples", "Codes drawn from the prior N(0, 1), decoded: places where nobody has been.",
                   self.sample(2 * SHOWN).unflatten(0, (2, SHOWN))),
             self._explorer(x),
         ]  # fmt: skip
