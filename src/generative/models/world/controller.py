@@ -24,7 +24,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from generative.data.rollouts.doom import episode as doom
+from generative.data.rollouts.cover import episode as cover
 from generative.data.rollouts.racing import episode as racing
 from generative.data.store import Batch, Info, Split
 from generative.errors import UsageError
@@ -34,7 +34,7 @@ from generative.nn.controls import act, at_random, held, settled, squash
 from generative.nn.driving import Archive, Arena, Beginnings, Diary, Dream, Episodes, Led, Policy, World, drive
 from generative.params import Evolution, Fraction, Positive
 
-WORLDS: dict[str, Any] = {"car": racing.Episode, "doom": doom.Episode}
+WORLDS: dict[str, Any] = {"car": racing.Episode, "doom": cover.Episode}
 FILM, ANCHOR = 300, 40  # decisions of a film, and after how many of them M's dream is shown the truth again
 CALIBRATION = 77_000_000  # the seeds from here on are those of calibration
 CALIBRATED = 32  # dreams of each policy that are compared with the world

@@ -55,16 +55,26 @@ class Episode:
             self.frame = self._picture()
         return self.frame, float(reward), dead or self.tics == TICS
 
+    def close(self) -> None:
+        """Ends the game's own process."""
+        self.game.close()
+
     def _picture(self) -> NDArray[np.uint8]:
         picture = Image.fromarray(self.game.get_state().screen_buffer[slice(*SEEN)])
         return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BOX))
 
 
-def _game() -> Any:
+def installed() -> Any:
+    """The package. Raises: UsageError: it is not there."""
     try:
         import vizdoom  # pyright: ignore[reportMissingImports] - an extra
     except ImportError:
-        raise UsageError("take cover needs vizdoom: expected it to be installed, `pip install 'generative[doom]'` does") from None
+        raise UsageError("take cover needs vizdoom: expected it to be installed; `pip install 'generative[doom]'` does that") from None
+    return vizdoom
+
+
+def _game() -> Any:
+    vizdoom = installed()
     game = vizdoom.DoomGame()
     game.load_config(str(Path(vizdoom.scenarios_path) / "take_cover.cfg"))
     game.set_window_visible(False)

@@ -1,0 +1,66 @@
+"""Episodes of take cover under choices at random that last a while: the data of a world model (Ha and Schmidhuber 2018, section 4.2).
+
+What the arrays hold stands in data/shards.py; an action is -1 (left), 0 or 1 (right), held for `repeat` tics, each a reward of 1.
+The extra `doom` installs vizdoom, which this needs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generative.data import store
+from generative.data.shards import Gathered, Shard, gather, joined, rows, shards, work_folder, write
+from generative.params import Fraction
+
+__all__ = ["Params", "download", "make", "preprocess", "shards", "work_folder"]  # the last two for flows/world_models.py
+ACTIONS = 1
+
+
+class Params(Gathered):
+    persistence: Fraction  # chance that a choice is the one before
+
+
+def download(params: Params, name: str, folder: Path) -> None:
+    """Plays all episodes that do not wait in the work folder.
+
+    Raises:
+        UsageError: vizdoom is not installed.
+    """
+    from generative.data.rollouts.cover.episode import installed
+
+    installed()
+    gather(make, params, name, folder)
+
+
+def preprocess(params: Params, name: str, raw: Path, folder: Path) -> store.Info:
+    """The shards of each split, one after another."""
+    return joined(params, name, raw, folder, ACTIONS)
+
+
+def make(params: Params, work: Path, shard: Shard) -> None:
+    """Plays a shard's episodes and writes it, whole or not at all."""
+    from generative.data.rollouts.cover.episode import Episode
+
+    game = Episode(params.repeat, official=True)
+    write(work, shard, [episode(game, params, shard.split, number) for number in range(shard.first, shard.last)])
+    game.close()
+
+
+def episode(game: Any, params: Params, split: str, number: int) -> dict[str, NDArray[Any]]:
+    """One episode: `decisions` rows of each array, the picture transposed to (3, 64, 64)."""
+    random = np.random.default_rng([params.seed, store.SPLITS.index(split), number])
+    kept, done, choice = rows(params.decisions, ACTIONS), False, 0
+    frame = game.start(int(random.integers(2**31)))
+    for step in range(params.decisions):
+        kept["x"][step], kept["mask"][step] = frame.transpose(2, 0, 1), not done
+        if done:
+            continue
+        if random.random() >= params.persistence:
+            choice = int(random.integers(-1, 2))
+        frame, reward, done = game.advance(np.array([choice]))
+        kept["action"][step], kept["reward"][step], kept["done"][step] = choice, reward, done
+    return kept

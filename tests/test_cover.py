@@ -1,0 +1,68 @@
+"""Take cover: games that repeat, episodes that are the same whoever plays them, and a word on what is to be installed."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from generative.data.rollouts import doom
+from generative.data.rollouts.cover.episode import TICS, Episode
+from generative.data.store import open_dataset
+from generative.errors import UsageError
+
+needs_vizdoom = pytest.mark.skipif(find_spec("vizdoom") is None, reason="vizdoom is not installed")
+BLOCK = {"source": "rollouts/doom", "seed": 1, "train": 4, "validation": 2, "test": 2, "decisions": 60, "repeat": 4, "persistence": 0.8}
+
+
+def played(game: Episode, seed: int, choice: float) -> tuple[float, int, bool]:
+    """Tics survived, the sum over the pictures seen, and whether the game ended."""
+    seen, lived, done = int(game.start(seed).sum()), 0.0, False
+    while not done:
+        frame, reward, done = game.advance(np.array([choice]))
+        seen, lived = seen + int(frame.sum()), lived + reward
+        assert frame.shape == (64, 64, 3)
+    return lived, seen, done
+
+
+@needs_vizdoom
+def test_a_game_is_a_function_of_its_seed_and_the_choices() -> None:
+    game = Episode(4, official=True)
+    first = [played(game, seed, -1.0) for seed in (1, 2, 3)]
+    assert [played(game, seed, -1.0) for seed in (3, 2, 1)] == first[::-1]
+    other = Episode(4, official=True)
+    assert [played(other, seed, -1.0) for seed in (1, 2, 3)] == first
+    assert len({lived for lived, _, _ in first}) > 1
+    assert all(20 < lived < TICS for lived, _, _ in first)
+    assert [played(game, seed, 1.0) for seed in (1, 2, 3)] != first
+    assert not list(Path().glob("_vizdoom*")), "the game leaves nothing in the folder"
+
+
+@needs_vizdoom
+def test_episodes_do_not_depend_on_who_plays_them(tmp_path: Path) -> None:
+    fingerprints = set()
+    for shard in (1, 3):
+        params = doom.Params(**BLOCK, shard=shard, workers=1)
+        raw, ready = tmp_path / f"raw{shard}", tmp_path / f"ready{shard}"
+        raw.mkdir()
+        ready.mkdir()
+        doom.download(params, "doom", raw)
+        fingerprints.add(doom.preprocess(params, "doom", raw, ready).fingerprint)
+    assert len(fingerprints) == 1
+    train = open_dataset(ready).split("train")
+    assert set(train.arrays["action"].unique().tolist()) == {-1, 0, 1}
+    episodes = train.arrays["mask"].unflatten(0, (4, 60))
+    assert (episodes.sum(1) < 60).any()
+    assert (train.arrays["done"].unflatten(0, (4, 60)).sum(1) == (episodes.sum(1) < 60)).all()
+    assert (train.arrays["reward"].unflatten(0, (4, 60))[episodes] > 0).float().mean() > 0.9
+
+
+def test_without_the_package_one_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vizdoom", None)
+    with pytest.raises(UsageError, match=r"take cover needs vizdoom: .*pip install 'generative\[doom\]'"):
+        doom.download(doom.Params(**BLOCK, shard=4, workers=1), "doom", tmp_path)
+    with pytest.raises(UsageError, match="needs vizdoom"):
+        Episode(4, official=True)
