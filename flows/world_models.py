@@ -31,6 +31,7 @@ from flows.survey import Survey, prepared, survey
 from flows.view import View
 from generative import params
 from generative.catalogue import Catalogue
+from generative.data import shards
 from generative.models.model import Model
 from generative.params import Evolution
 from generative.stages import train
@@ -99,8 +100,9 @@ def collected() -> list[str]:
 def collect_ahead(name: str, workers: int) -> None:
     """Drives the shards of a data set that are not there yet, to where its stage looks for them."""
     source, module = Catalogue.read().source(name)
-    work = module.work_folder(source, name)
-    waiting = [(shard,) for shard in module.shards(source) if not (work / shard.file).exists()]
+    assert isinstance(source, shards.Gathered)
+    work = shards.work_folder(source, name)
+    waiting = [(shard,) for shard in shards.planned(source) if not (work / shard.file).exists()]
     with Workers(partial(partial, module.make, source, work), workers) as processes:
         done(name, "shards", processes, waiting)
 

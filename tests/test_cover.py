@@ -15,7 +15,9 @@ from generative.data.store import open_dataset
 from generative.errors import UsageError
 
 needs_vizdoom = pytest.mark.skipif(find_spec("vizdoom") is None, reason="vizdoom is not installed")
-BLOCK = {"source": "rollouts/doom", "seed": 1, "train": 4, "validation": 2, "test": 2, "decisions": 60, "repeat": 4, "persistence": 0.8}
+BLOCK = {
+    "source": "rollouts/doom", "seed": 1, "train": 4, "validation": 2, "test": 2, "decisions": 60, "repeat": 4, "persistence": [0.8, 1.0],
+}  # fmt: skip
 
 
 def played(game: Episode, seed: int, choice: float) -> tuple[float, int, bool]:
@@ -53,16 +55,19 @@ def test_episodes_do_not_depend_on_who_plays_them(tmp_path: Path) -> None:
         fingerprints.add(doom.preprocess(params, "doom", raw, ready).fingerprint)
     assert len(fingerprints) == 1
     train = open_dataset(ready).split("train")
-    assert set(train.arrays["action"].unique().tolist()) == {-1, 0, 1}
+    actions = train.arrays["action"].unflatten(0, (4, 60))
+    assert set(actions.unique().tolist()) == {-1, 0, 1}
     episodes = train.arrays["mask"].unflatten(0, (4, 60))
     assert (episodes.sum(1) < 60).any()
+    held = [len(set(episode[there].flatten().tolist())) for episode, there in zip(actions, episodes, strict=True)]
+    assert [count == 1 for count in held] == [False, True, False, True], "with persistence 1 the first choice is the only one"
     assert (train.arrays["done"].unflatten(0, (4, 60)).sum(1) == (episodes.sum(1) < 60)).all()
     assert (train.arrays["reward"].unflatten(0, (4, 60))[episodes] > 0).float().mean() > 0.9
 
 
 def test_without_the_package_one_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vizdoom", None)
-    with pytest.raises(UsageError, match=r"take cover needs vizdoom: .*pip install 'generative\[doom\]'"):
+    with pytest.raises(UsageError, match=r"take cover needs vizdoom: .*pip install '\.\[doom\]'"):
         doom.download(doom.Params(**BLOCK, shard=4, workers=1), "doom", tmp_path)
     with pytest.raises(UsageError, match="needs vizdoom"):
         Episode(4, official=True)

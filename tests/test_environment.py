@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from gymnasium.envs.box2d.car_racing import CarRacing
 
-from generative.data import crew, store
+from generative.data import crew, shards, store
 from generative.data.rollouts import car
 from generative.data.rollouts.racing import environment, ground
 from generative.data.rollouts.racing.environment import FastCarRacing
@@ -191,8 +191,8 @@ def test_rollouts_are_the_same_for_any_number_of_workers(tmp_path: Path, monkeyp
 def test_a_stopped_collection_keeps_its_shards_and_makes_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     whole, made = collected(tmp_path / "1"), []
-    work, make = car.work_folder(params(), "x"), car.make
-    car.make(params(), work, car.Shard("train", 1, 2))
+    work, make = shards.work_folder(params(), "x"), car.make
+    car.make(params(), work, shards.Shard("train", 1, 2))
     (work / "train_000002.npz.1.partial").write_bytes(b"half")
     monkeypatch.setattr(car, "make", lambda p, w, shard: (made.append(shard.file), make(p, w, shard)))
     assert collected(tmp_path / "2") == whole

@@ -30,7 +30,7 @@ from generative.data.crew import share_out
 from generative.params import Positive, Source, Threads
 
 WORK = Path("data/work/rollouts")
-CODE = Path(__file__).parent
+CODE = [Path(__file__), *sorted((Path(__file__).parent / "rollouts").rglob("*.py"))]
 KEYS = ("x", "action", "reward", "done", "mask")
 SIDE = 64  # of a picture
 
@@ -61,9 +61,9 @@ class Shard(NamedTuple):
 def gather(make: Callable[[Any, Path, Shard], None], params: Gathered, name: str, folder: Path) -> None:
     """Makes all shards that do not wait in the work folder, and moves them here."""
     work = work_folder(params, name)
-    waiting = [shard for shard in shards(params) if not (work / shard.file).exists()]
+    waiting = [shard for shard in planned(params) if not (work / shard.file).exists()]
     share_out(partial(make, params, work), waiting, params.workers, f"download {name}", params.shard, "episodes")
-    for shard in shards(params):
+    for shard in planned(params):
         shutil.move(work / shard.file, folder / shard.file)
     shutil.rmtree(work)
 
@@ -72,12 +72,12 @@ def joined(params: Gathered, name: str, raw: Path, folder: Path, actions: int) -
     """The shards of each split, one after another, as a data set."""
     splits: dict[str, dict[str, NDArray[Any]]] = {}
     for split in store.SPLITS:
-        parts = [store.read_npz(raw / shard.file, *KEYS) for shard in shards(params) if shard.split == split]
+        parts = [store.read_npz(raw / shard.file, *KEYS) for shard in planned(params) if shard.split == split]
         splits[split] = {key: np.concatenate([part[key] for part in parts]) for key in KEYS} if parts else rows(0, actions)
     return store.write_dataset(folder, splits, name=name, kind="images", sequence=params.decisions)
 
 
-def shards(params: Gathered) -> list[Shard]:
+def planned(params: Gathered) -> list[Shard]:
     """The parts that the collection consists of, each of which may be made anywhere."""
     return [
         Shard(split, first, min(first + params.shard, getattr(params, split)))
@@ -89,7 +89,7 @@ def shards(params: Gathered) -> list[Shard]:
 def work_folder(params: Gathered, name: str) -> Path:
     """Where the finished shards of these very parameters and this code wait."""
     digest = hashlib.sha256(params.model_dump_json(exclude={"workers"}).encode())
-    for file in sorted([Path(__file__), *(CODE / "rollouts").rglob("*.py")]):
+    for file in CODE:
         digest.update(file.read_bytes())
     return WORK / f"{name}-{digest.hexdigest()[:16]}"
 

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from generative.data import store
-from generative.data.shards import Gathered, Shard, gather, joined, rows, shards, work_folder, write
+from generative.data.shards import Gathered, Shard, gather, joined, rows, write
 from generative.params import Fraction
 
-__all__ = ["Params", "download", "make", "preprocess", "shards", "work_folder"]  # the last two for flows/world_models.py
 ASKEW = 0.3
 ACTIONS = 3
 

@@ -7,21 +7,21 @@ The extra `doom` installs vizdoom, which this needs.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from generative.data import store
-from generative.data.shards import Gathered, Shard, gather, joined, rows, shards, work_folder, write
+from generative.data.shards import Gathered, Shard, gather, joined, rows, write
 from generative.params import Fraction
 
-__all__ = ["Params", "download", "make", "preprocess", "shards", "work_folder"]  # the last two for flows/world_models.py
 ACTIONS = 1
 
 
 class Params(Gathered):
-    persistence: Fraction  # chance that a choice is the one before
+    persistence: Annotated[list[Fraction], Field(min_length=1)]  # chance in episode i that a choice is the one before: number i, and again
 
 
 def download(params: Params, name: str, folder: Path) -> None:
@@ -53,13 +53,14 @@ def make(params: Params, work: Path, shard: Shard) -> None:
 def episode(game: Any, params: Params, split: str, number: int) -> dict[str, NDArray[Any]]:
     """One episode: `decisions` rows of each array, the picture transposed to (3, 64, 64)."""
     random = np.random.default_rng([params.seed, store.SPLITS.index(split), number])
-    kept, done, choice = rows(params.decisions, ACTIONS), False, 0
+    persistence = params.persistence[number % len(params.persistence)]
+    kept, done, choice = rows(params.decisions, ACTIONS), False, int(random.integers(-1, 2))
     frame = game.start(int(random.integers(2**31)))
     for step in range(params.decisions):
         kept["x"][step], kept["mask"][step] = frame.transpose(2, 0, 1), not done
         if done:
             continue
-        if random.random() >= params.persistence:
+        if random.random() >= persistence:
             choice = int(random.integers(-1, 2))
         frame, reward, done = game.advance(np.array([choice]))
         kept["action"][step], kept["reward"][step], kept["done"][step] = choice, reward, done

@@ -69,7 +69,7 @@ def installed() -> Any:
     try:
         import vizdoom  # pyright: ignore[reportMissingImports] - an extra
     except ImportError:
-        raise UsageError("take cover needs vizdoom: expected it to be installed; `pip install 'generative[doom]'` does that") from None
+        raise UsageError("take cover needs vizdoom: expected it to be installed; `pip install '.[doom]'` does that") from None
     return vizdoom
 
 
