@@ -31,6 +31,9 @@ def _arguments(name: str, about: str) -> dict[str, Any]:
     else:
         entry, otherwise = ("a model", "all that are evolved") if name == "world_models" else ("an entry", "everything")
         parser.add_argument("names", nargs="*", metavar="NAME", help=f"{entry} of params.yaml; {otherwise} where none is given")
+    if name == "world_models":
+        told = "rounds, each collected by the controller of the one before (generative.rounds); as params.yaml has them where not given"
+        parser.add_argument("--iterations", type=_positive, metavar="N", help=told)
     at_once = "processes that try candidates" if name == "world_models" else "stages at once"
     parser.add_argument("--workers", type=_positive, metavar="N", help=f"{at_once}; the number of cores where not given")
     if name != "world_models":
@@ -75,6 +78,14 @@ def evolving() -> list[str]:
     return [name for name, block in params.read()["models"].items() if "held_out_every" in block]
 
 
+def unrolled(names: list[str], iterations: int | None) -> list[str]:
+    """The named controllers, or all, in as many rounds as are asked for, which are written into params.yaml."""
+    from generative import rounds
+
+    names = names or evolving()
+    return names if iterations is None else [each for name in rounds.beginnings(names) for each in rounds.unroll(name, iterations)]
+
+
 def _run(name: str, arguments: dict[str, Any]) -> None:
     from flows.report import conclude
     from flows.survey import prepare
@@ -83,12 +94,12 @@ def _run(name: str, arguments: dict[str, Any]) -> None:
     from tasks.mend import mend
 
     names = arguments.get("names", [arguments.get("name")])
-    if name == "world_models" and not names:
-        names = evolving()
     _refuse_unknown(name, names)
     if scheduler := arguments.get("scheduler"):
         look(scheduler)
     with sole_owner(LOCK):
+        if name == "world_models":
+            names = arguments["names"] = unrolled(names, arguments.pop("iterations"))
         mend()
         engine = Engine(name)
         try:

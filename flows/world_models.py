@@ -24,7 +24,7 @@ from flows import forecast
 from flows.artifacts import publish
 from flows.catalogue import Workers as Number
 from flows.catalogue import task_of
-from flows.command import evolving
+from flows.command import evolving, unrolled
 from flows.report import conclude
 from flows.scheduler import Future, Result, carry_out
 from flows.survey import Survey, prepared, survey
@@ -43,15 +43,16 @@ from tasks.dvc import ask, cores, make_ready, stop_all
 
 
 @flow(name="world-models")
-def world_models(names: list[str] | None = None, workers: Number = None) -> None:
+def world_models(names: list[str] | None = None, workers: Number = None, iterations: Number = None) -> None:
     """Bring the models that are evolved in a world up to date, with all that they need.
 
     Args:
         names: Models of params.yaml; all that are evolved where none is given.
         workers: Processes that try candidates side by side; the number of cores where not given.
+        iterations: Rounds, each collected by the controller of the one before; as params.yaml has them where not given.
     """
     try:
-        found = prepared() or survey(names or evolving(), make_ready)
+        found = prepared() or survey(unrolled(names or [], iterations), make_ready)
         results = found.checked + _stages(found, workers or cores())
     finally:  # Ctrl-C, SIGTERM, a cancelled run: nothing that we started outlives us
         stop_all()

@@ -86,6 +86,23 @@ def take_back(names: Iterable[str]) -> Record:
     return record
 
 
+def take_back_only(names: Set[str]) -> None:
+    """Takes those of the names back that stand at a scale, where there are any."""
+    if names := names & {address.split(".")[1] for address in _read_record()}:
+        take_back(names)
+
+
+def add(blocks: Mapping[Address, str], scale: str) -> None:
+    """Adds whole entries, as `YamlText.block` gives their lines, until they are taken back."""
+    text, record = _read(PARAMS_FILE), _read_record()
+    for address, lines in blocks.items():
+        edits, piece = YamlText(text).add_block(address.split(".")[0], lines)
+        text = apply(text, edits)
+        record[address] = Placed(scale, True, {}, piece)
+    _write_record(record)
+    write_file(PARAMS_FILE, text)
+
+
 def scales() -> list[str]:
     """Every scale there is, the smallest first."""
     return [QUICK, *sorted((path.stem for path in FOLDER.glob("*.yaml")), reverse=True)]

@@ -1,0 +1,112 @@
+"""The loop of a world model, unrolled: what rounds are made of, that they come and go without a trace, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, read_yaml, write_catalogue
+
+from flows import command
+from generative import rounds, scale
+from generative.catalogue import Catalogue
+from generative.data.store import open_dataset
+from generative.errors import UsageError
+from generative.stages.encode import encode
+
+NAME = "world_controller"
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copytree(ROOT / "scales", tmp_path / "scales")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_round_is_collected_by_the_controller_of_the_one_before(own: Path) -> None:
+    assert rounds.unroll(NAME, 3) == [NAME, f"{NAME}_2", f"{NAME}_3"]
+    content = read_yaml(own / "params.yaml")
+    encodings, models = content["encodings"], content["models"]
+    for number, before in ((2, ""), (3, "_2")):
+        assert encodings[f"car_rollouts_{number}"] == {"data": f"car_memory{before}", "model": f"{NAME}{before}", "batch_size": 128}
+        for first, data in (("world_vae", "car_rollouts"), ("world_rnn", "car_latents"), (NAME, "car_memory")):
+            copied = models[f"{first}_{number}"]
+            assert copied == models[first] | {"data": f"{data}_{number}", "judge": f"{first}_{number}"}
+    Catalogue.read().check()
+
+
+def test_rounds_leave_no_trace_when_they_go(own: Path) -> None:
+    before = (own / "params.yaml").read_bytes()
+    rounds.unroll(NAME, 3)
+    three = (own / "params.yaml").read_bytes()
+    rounds.unroll(NAME, 2)
+    assert not [name for name in read_yaml(own / "params.yaml")["models"] if name.endswith("_3")]
+    rounds.unroll(NAME, 3)
+    assert (own / "params.yaml").read_bytes() == three
+    rounds.unroll(NAME, 1)
+    assert (own / "params.yaml").read_bytes() == before
+    rounds.unroll(NAME, 2)
+    scale.take_back([])
+    assert (own / "params.yaml").read_bytes() == before
+
+
+def test_a_round_that_is_there_keeps_its_sizes_and_stands_at_the_scale_of_the_first(own: Path) -> None:
+    scale.put("showcase", [NAME])
+    rounds.unroll(NAME, 2)
+    text = (own / "params.yaml").read_text()
+    steps = read_yaml(own / "params.yaml")["models"]["world_vae_2"]["steps"]
+    changed = text[: (at := text.index("  world_vae_2:"))] + text[at:].replace(f"steps: {steps}", "steps: 7", 1)
+    (own / "params.yaml").write_text(changed)
+    rounds.unroll(NAME, 2)
+    assert (own / "params.yaml").read_text() == changed
+    assert scale.scale_of(f"{NAME}_2") == "showcase"
+
+
+def test_what_is_no_chain_or_stands_in_the_way_is_refused(own: Path) -> None:
+    for name, count, message in (
+        ("vae", 2, "models.vae.data: expected what an M makes of what a V makes of episodes, got glyphs"),
+        (NAME, 0, "iterations: expected from 1 to 99 rounds, got 0"),
+        ("world_contrller", 2, "no such entry; did you mean world_controller?"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            rounds.unroll(name, count)
+    content = read_yaml(own / "params.yaml")
+    content["encodings"]["car_rollouts_2"] = {"data": "car_memory", "model": "world_rnn", "batch_size": 1}
+    write_catalogue(own, content)
+    before = (own / "params.yaml").read_bytes()
+    with pytest.raises(UsageError, match=r"encodings\.car_rollouts_2\.model: expected world_controller, as a round has it, got world_rnn"):
+        rounds.unroll(NAME, 2)
+    assert (own / "params.yaml").read_bytes() == before
+
+
+def test_the_flow_brings_up_the_rounds_that_it_is_asked_for(own: Path) -> None:
+    assert command.unrolled([], None) == [NAME]
+    assert command.unrolled([], 2) == [NAME, f"{NAME}_2"]
+    assert command.unrolled([], None) == [NAME, f"{NAME}_2"]
+    assert command.unrolled([], 3) == [NAME, f"{NAME}_2", f"{NAME}_3"]
+    assert command.unrolled([NAME], 1) == [NAME]
+
+
+@pytest.mark.xdist_group("built")
+def test_what_a_controller_collects_is_a_data_set_as_rollouts_are(built: Path, own: Path) -> None:
+    shutil.copy(built / "params.yaml", own)
+    for part in ("processed/car_memory", f"models/{NAME}"):
+        shutil.copytree(built / "data" / part, own / "data" / part)
+    rounds.unroll(NAME, 2)
+    encode("car_rollouts_2")
+    first, second = (open_dataset(folder / "data/processed" / name) for folder, name in ((built, "car_rollouts"), (own, "car_rollouts_2")))
+    for fact in ("kind", "shape", "sequence", "counts"):
+        assert getattr(second.info, fact) == getattr(first.info, fact)
+    assert first.split("train").arrays.keys() == second.split("train").arrays.keys()
+    assert not (second.folder / "model").exists()
+    driven = second.split("train").arrays
+    assert driven["mask"].all()
+    given = open_dataset(own / "data/processed/car_memory").split("train").arrays["action"].flatten(0, 1).numpy()
+    assert np.abs(driven["action"].numpy() - given).max() > 0.1
+    pictures = (own / "data/processed/car_rollouts_2/train/x.npy").read_bytes()
+    encode("car_rollouts_2")
+    assert (own / "data/processed/car_rollouts_2/train/x.npy").read_bytes() == pictures
