@@ -2,7 +2,7 @@
 
 `python -m benchmarks.racing`. In the loop each decision of one step is made by V at its full size, M and a linear C: one car and one
 picture at a time as it is usually done, or several cars side by side and one pass over all their pictures. CPU time of one thread; the
-contestants take turns, and ratios compare the same round.
+contestants take turns, and ratios compare the same round. A step of a dream is M's alone: it foresees what is seen, and a C a row decides.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import torch
 from gymnasium.envs.box2d.car_racing import CarRacing
 
 from generative.data.rollouts.racing.environment import FastCarRacing
+from generative.data.rollouts.racing.episode import Episode
 from generative.data.rollouts.racing.explorer import Explorer
 from generative.data.rollouts.racing.picture import shrink
 from generative.data.store import Info
@@ -29,9 +30,11 @@ from generative.models.world.memory import Memory
 from generative.models.world.memory import Params as MemoryParams
 from generative.models.world.vision import Params as VisionParams
 from generative.models.world.vision import Vision
+from generative.nn.controls import act
+from generative.nn.driving import Beginnings, Dream
 
-CARS = 64
-STEPS = {"gymnasium": 100, "ours": 2048, "envpool": 800}
+CARS, DREAMS = 64, 256
+STEPS = {"gymnasium": 100, "ours": 2048, "envpool": 800, "dreams": 8192}
 TRAINING: dict[str, Any] = {
     "model": "", "data": "", "against": "", "judge": "", "compared": 0, "seed": 1, "steps": 1, "batch_size": 1, "accumulate": 1,
     "learning_rate": 0.1, "schedule": "constant", "clip_norm": 0.0, "precision": "float32", "threads": 1, "log_every": 1,
@@ -55,7 +58,7 @@ def main() -> None:
             steps = run()
             speeds[name].append(steps / (time.process_time() - began))
     for name, values in speeds.items():
-        against = speeds["gymnasium" if "V, M, C" not in name else "gymnasium, V, M, C"]
+        against = speeds["gymnasium" if "M, C" not in name else "gymnasium, V, M, C"]
         times = [value / other for value, other in zip(values, against, strict=True)]
         print(f"{name:36s}{median(values):10,.0f} steps/s ({min(values):,.0f}..{max(values):,.0f})   x {median(times):.1f}")
 
@@ -83,6 +86,7 @@ def looped() -> dict[str, Run]:
         f"ours, {CARS} cars, V, M, C, bfloat16": _drive(
             vision, memory, [FastCarRacing() for _ in range(CARS)], np.asarray, STEPS["ours"], torch.bfloat16
         ),
+        f"{DREAMS} dreams, M, C, bfloat16": _dream(memory, STEPS["dreams"]),
     }
 
 
@@ -145,6 +149,28 @@ def _drive(vision: Vision, memory: Memory, cars: list[Any], look: Callable[..., 
                 frame, _, ended, _, _ = car.step(choice)
                 frames[index] = look(car.reset(seed=1)[0] if ended else frame)
         return steps // len(cars) * len(cars)
+
+    return run
+
+
+def _dream(memory: Memory, steps: int) -> Run:
+    """Rounds of decisions by as many random C as there are dreams, which go on when M would end them."""
+    torch.manual_seed(1)
+    candidates, moments = (
+        torch.randn(DREAMS, 3 * (32 + 256 + 1)) / 10,
+        Beginnings(torch.randn(8, 2, 32), torch.rand(8, 1, 3), torch.ones(8).long()),
+    )
+    arena, rows = Dream(memory, moments, 1.0, steps // DREAMS, 0.0), np.arange(DREAMS)
+    everyone = torch.arange(DREAMS)
+
+    def run() -> int:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            seen, state = arena.start(rows % 16)
+            for _ in range(steps // DREAMS):
+                action = act(Episode.controls, candidates, everyone, torch.cat([seen, state[0]], 1).float())
+                state = memory.remember(seen, action, state)
+                seen, _, _ = arena.step(rows, action, state)
+        return steps
 
     return run
 
