@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from contextlib import chdir
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT, read_yaml, write_catalogue
 
 from generative.data.rollouts import doom
 from generative.data.rollouts.cover.episode import TICS, Episode
 from generative.data.store import open_dataset
 from generative.errors import UsageError
+from generative.files import exhibit_file
+from generative.models.world import controller
+from generative.stages.download import download
+from generative.stages.encode import encode
+from generative.stages.evaluate import evaluate
+from generative.stages.preprocess import preprocess
+from generative.stages.sample import sample
+from generative.stages.train import train
 
 needs_vizdoom = pytest.mark.skipif(find_spec("vizdoom") is None, reason="vizdoom is not installed")
 BLOCK = {
     "source": "rollouts/doom", "seed": 1, "train": 4, "validation": 2, "test": 2, "decisions": 60, "repeat": 4, "persistence": [0.8, 1.0],
 }  # fmt: skip
+
+TINY = {
+    "doom_rollouts": {"train": 4, "validation": 2, "test": 2, "shard": 4, "decisions": 60, "workers": 1},
+    "doom_vae": {"steps": 4, "batch_size": 8, "log_every": 2, "checkpoint_every": 4, "channels": [4, 8, 8, 8], "latent_size": 6},
+    "doom_rnn": {"steps": 4, "batch_size": 4, "log_every": 2, "checkpoint_every": 4, "hidden_size": 8, "components": 2, "window": 8},
+    "doom_latents": {"batch_size": 60},
+    "doom_memory": {"batch_size": 2},
+    "doom_controller": {"compared": 2, "steps": 2, "batch_size": 4, "accumulate": 1, "chunk": 4, "trials": 2, "decisions": 20},
+}
+TINY["doom_dream"] = {**TINY["doom_controller"], "lead": 3, "dreamed": 10}
 
 
 def played(game: Episode, seed: int, choice: float) -> tuple[float, int, bool]:
@@ -71,3 +92,37 @@ def test_without_the_package_one_is_told_what_to_install(tmp_path: Path, monkeyp
         doom.download(doom.Params(**BLOCK, shard=4, workers=1), "doom", tmp_path)
     with pytest.raises(UsageError, match="needs vizdoom"):
         Episode(4, official=True)
+
+
+def chain() -> dict[str, dict[str, dict[str, object]]]:
+    """The entries of the showcase that take cover has, at a tiny size."""
+    overlay = read_yaml(ROOT / "scales/showcase.yaml")
+    content = {section: {name: block | TINY[name] for name, block in blocks.items() if name in TINY} for section, blocks in overlay.items()}
+    for name in ("doom_controller", "doom_dream"):
+        content["models"][name].update({"latent_size": 6, "workers": 1, "patience": 20, "log_every": 1, "gate": 1e6})
+    return content
+
+
+@needs_vizdoom
+def test_the_chain_from_games_to_a_dodger_evolved_in_dreams_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controller, "CALIBRATED", 2)  # games take a while to open
+    write_catalogue(tmp_path, chain())
+    with chdir(tmp_path):
+        download("doom_rollouts")
+        preprocess("doom_rollouts")
+        for name, encoding in (("doom_vae", "doom_latents"), ("doom_rnn", "doom_memory")):
+            train(name)
+            encode(encoding)
+            sample(name)
+        for name in ("doom_controller", "doom_dream"):
+            train(name)
+            evaluate(name)
+            sample(name)
+            figures = json.loads(Path(f"data/metrics/{name}/figures.json").read_text())
+            assert figures["return"] == figures["return_fast"] > 0, "there is no other game than the unmodified one"
+            assert figures["return_random"] > 0
+        shown = json.loads(Path("data/samples/doom_dream.json").read_text())
+        assert [name for name in shown if "calibration" in name]
+        table = exhibit_file("doom_dream", next(name for name in shown if "calibration" in name)).read_bytes()
+        assert b"nothing" in table
+        assert b"random" in table
