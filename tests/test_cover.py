@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from contextlib import chdir
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from conftest import ROOT, read_yaml, write_catalogue
 
@@ -62,6 +64,20 @@ def test_a_game_is_a_function_of_its_seed_and_the_choices() -> None:
     assert all(20 < lived < TICS for lived, _, _ in first)
     assert [played(game, seed, 1.0) for seed in (1, 2, 3)] != first
     assert not list(Path().glob("_vizdoom*")), "the game leaves nothing in the folder"
+
+
+@needs_vizdoom
+def test_a_game_dies_with_the_process_that_plays_it() -> None:
+    code = "from generative.data.rollouts.cover.episode import Episode; e = Episode(4, official=True); e.start(1); print(1, flush=True); input()"
+    player = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert player.stdout
+    assert player.stdout.read(1) == b"1"
+    games = psutil.Process(player.pid).children(recursive=True)
+    assert [Path(game.exe()).name for game in games] == ["vizdoom"]
+    player.kill()
+    player.communicate()
+    gone, alive = psutil.wait_procs(games, 10)
+    assert gone and not [game for game in alive if game.status() != psutil.STATUS_ZOMBIE]
 
 
 @needs_vizdoom
