@@ -68,14 +68,16 @@ def test_a_game_is_a_function_of_its_seed_and_the_choices() -> None:
 
 @needs_vizdoom
 def test_a_game_dies_with_the_process_that_plays_it() -> None:
-    code = "from generative.data.rollouts.cover.episode import Episode; e = Episode(4, official=True); e.start(1); print(1, flush=True); input()"
-    player = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert player.stdout
-    assert player.stdout.read(1) == b"1"
-    games = psutil.Process(player.pid).children(recursive=True)
-    assert [Path(game.exe()).name for game in games] == ["vizdoom"]
-    player.kill()
-    player.communicate()
+    code = (
+        "from generative.data.rollouts.cover.episode import Episode; game = Episode(4, official=True); game.start(1)\n"
+        "print(1, flush=True); input()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as player:
+        assert player.stdout
+        assert player.stdout.read(1) == b"1"
+        games = psutil.Process(player.pid).children(recursive=True)
+        assert [Path(game.exe()).name for game in games] == ["vizdoom"]
+        player.kill()
     gone, alive = psutil.wait_procs(games, 10)
     assert gone and not [game for game in alive if game.status() != psutil.STATUS_ZOMBIE]
 
