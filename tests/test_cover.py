@@ -132,6 +132,7 @@ def test_the_chain_from_games_to_a_dodger_evolved_in_dreams_alone(tmp_path: Path
             train(name)
             encode(encoding)
             sample(name)
+        assert any("ends" in name for name in json.loads(Path("data/samples/doom_rnn.json").read_text()))
         for name in ("doom_controller", "doom_dream"):
             train(name)
             evaluate(name)

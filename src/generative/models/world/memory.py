@@ -160,7 +160,7 @@ class Memory(Model):
             Sheet("futures", f"{told}, {EVERY} decisions a picture.", futures[:, ::EVERY], names),
             Film("future", f"{told}; from left to right {', '.join(names)}.", futures.transpose(0, 1), 12.5, 3),
             Sheet("dreams", whole, self.sample(4)[:, ::apart][:, :SHOWN]),
-            self._outcomes(batch),
+            *self._outcomes(batch),
         ]
 
     def _futures(self, batch: Batch, length: int) -> Tensor:
@@ -173,14 +173,24 @@ class Memory(Model):
         dreams = [self.dream(z[:, SEEN], actions[:, SEEN : length - 1], state, temperature) for temperature in TEMPERATURES]
         return torch.cat([z[:, SEEN:length], *dreams])
 
-    def _outcomes(self, batch: Batch) -> Lines:
-        """What was foreseen beside what came, for the rewards of the liveliest episodes."""
+    def _outcomes(self, batch: Batch) -> list[Lines]:
+        """What was foreseen beside what came: rewards of the liveliest episodes, and the chance of the end of some that ended."""
         best = (batch["reward"] * batch["mask"]).sum(1).argsort(descending=True)[:PLOTTED]
-        hidden, _ = self.lstm(torch.cat([batch["x"], batch["action"]], -1)[best])
-        foreseen, came, t = self.predict(hidden).reward, batch["reward"][best], torch.arange(self.length)
-        panels = [(f"episode {number + 1}", {"came": (t, came[i]), "foreseen": (t, foreseen[i])}) for i, number in enumerate(best.tolist())]
-        told = "The reward of each decision as it came, and as M foresaw it: a piece of road that is coming, not the moment of it."
-        return Lines("rewards", told, panels, "decision", "reward")
+        told = "The reward of each decision as it came, and as M foresaw it: that something is coming, not the moment of it."
+        shown = [Lines("rewards", told, self._foreseen(batch, best, "reward"), "decision", "reward")]
+        if len(ended := batch["done"].any(1).nonzero()[:PLOTTED, 0]):
+            told = "The end of episodes as it came, and the chance of it that M foresaw at each decision."
+            shown.append(Lines("ends", told, self._foreseen(batch, ended, "done"), "decision", "chance of the end"))
+        return shown
+
+    def _foreseen(self, batch: Batch, episodes: Tensor, what: str) -> list[tuple[str, dict[str, tuple[Tensor, Tensor]]]]:
+        hidden, _ = self.lstm(torch.cat([batch["x"], batch["action"]], -1)[episodes])
+        expected, panels = self.predict(hidden), []
+        foreseen = expected.reward if what == "reward" else expected.done.sigmoid()
+        for i, number in enumerate(episodes.tolist()):
+            t = torch.arange(int(batch["mask"][number].sum()))
+            panels.append((f"episode {number + 1}", {"came": (t, batch[what][number][: len(t)]), "foreseen": (t, foreseen[i][: len(t)])}))
+        return panels
 
     def _keep_beginnings(self, batch: Batch) -> None:
         count = min(BEGINNINGS, len(batch["x"]))
