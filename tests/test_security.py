@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from building import build
 from conftest import ROOT
-from damage import CIFAR, IDX, OWN, archive, batches, build, described, model, write_cifar, write_idx
+from damageable import CIFAR, IDX, OWN, archive, batches, described, model, write_cifar, write_idx
 from PIL import Image
 
 import generative
