@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +127,12 @@ def carry_out(given: Mapping[str, Any]) -> tuple[Outcome, Parcel]:
         return task.state == "executing"  # not any more where the flow was stopped or killed: Dask cannot end a task that has begun
 
     def trade(*arguments: str) -> None:
+        lines: list[str] = []
         try:
-            run(arguments, lambda _: None, wanted)
+            run(arguments, lines.append, wanted)
         except StageFailedError as error:
-            raise type(error)(f"dvc {' '.join(arguments)} in {Path.cwd()}: {error}") from None
+            words = " ".join(dropwhile(lambda line: not line.startswith("ERROR: "), lines)).removeprefix("ERROR: ")
+            raise type(error)(f"dvc {' '.join(arguments)} in {Path.cwd()}: {words or error}") from None
 
     if difference := differing(order.facts, facts()):
         raise StageFailedError(f"worker {worker.address} in {Path.cwd()}: {difference}")

@@ -210,7 +210,7 @@ class Crew:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.flag = folder, folder / "flag"
-        origin = make(folder / "origin", ["mlp", "vae", "vae_probe"])
+        origin = make(folder / "origin", ["mlp", "vae"])
         for room in ("flows", "tasks"):
             shutil.copytree(ROOT / room, origin.folder / room, ignore=shutil.ignore_patterns("__pycache__"))
         with (origin.folder / "src/generative/models/foundations/mlp.py").open("a") as file:
