@@ -97,6 +97,19 @@ def test_the_loss_is_the_divergence_and_its_regularisation(monkeypatch: pytest.M
     assert torch.allclose(weight.grad, expected, atol=1e-6)  # type: ignore[arg-type]
 
 
+def test_the_data_get_the_same_noise_as_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(5)
+    model, seen = ebm(noise=0.1, step_size=0.0, langevin_steps=1), []
+    monkeypatch.setattr(model, "energy", lambda x: seen.append(x.detach()) or x.flatten(1).sum(1))
+    data = torch.rand(16, 1, 16, 16) - 0.5
+    model.objectives()[0].loss({"x": data})
+    disturbed = seen[-1][:16]
+    assert (disturbed - data).std().item() == pytest.approx(0.1, rel=0.05)
+    seen.clear()
+    model.objectives()[0].loss({"x": torch.ones(16, 1, 16, 16)})
+    assert seen[-1].max() == 1
+
+
 def test_training_moves_chains_on_where_they_lie_in_the_buffer_and_measuring_does_not() -> None:
     torch.manual_seed(2)
     model, batch = ebm(fresh=0.0, step_size=0.0, noise=0.0), {"x": torch.rand(16, 1, 16, 16) * 2 - 1}

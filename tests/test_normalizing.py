@@ -94,11 +94,16 @@ def test_what_no_coupling_can_halve_is_refused() -> None:
 
 
 def test_the_four_scatters_and_samples_of_codes() -> None:
+    model = flow(2).float()
     with torch.no_grad():
-        scatter, histogram = flow(2).float().exhibits({"x": torch.randn(20, 2), "y": torch.zeros(20, dtype=torch.int64)})
+        scatter, histogram = model.exhibits({"x": torch.randn(20, 2), "y": torch.zeros(20, dtype=torch.int64)})
         sheet, _ = flow(4, "codes").float().exhibits({"x": torch.randn(20, 4)})
     assert isinstance(scatter, Scatter)
+    (_, x, _), (_, z, _), (_, prior, _), (_, samples, _) = scatter.panels
     assert [title for title, _, _ in scatter.panels] == ["data x", "latent f(x)", "prior z", "samples g(z)"]
+    with torch.no_grad():
+        assert torch.allclose(model.flow(x)[0], z)
+        assert torch.allclose(model.inverse(prior), samples)
     assert isinstance(histogram, Histogram)
     assert isinstance(sheet, Sheet)
     assert sheet.images.shape[2:] == (4,)
