@@ -77,7 +77,7 @@ def test_a_folder_with_nothing_usable_is_refused(own: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"path": "nowhere"}, r"params\.yaml: data\.x\.path: expected a folder of images, got 'nowhere'"),
+        ({"path": "nowhere"}, r"params\.yaml: data\.x\.path: expected a folder of images, got 'nowhere', .*folder .*GENERATIVE_MIRROR"),
         ({"attributes": "none.csv"}, r"params\.yaml: data\.x\.attributes: expected a table, got .*none\.csv"),
         ({"test": 5}, r"params\.yaml: data\.x\.test: expected test \+ validation below the 6 usable images, got 6"),
         ({"label": "hair"}, r"params\.yaml: data\.x\.label: no column 'hair' in the table"),

@@ -198,7 +198,7 @@ def test_a_csv_is_read_by_its_columns(tmp_path: Path) -> None:
         ({"template": "no fields"}, r"data\.x\.template: expected a text with fields"),
         ({"path": ""}, r"data\.x: expected all of file, sha256, urls and mirror, or else a path"),
         ({"file": "a.json"}, r"data\.x: expected a path, or else file"),
-        ({"path": "nowhere.json"}, r"data\.x\.path: expected a file or a folder of files.*'nowhere.json'"),
+        ({"path": "nowhere.json"}, r"data\.x\.path: expected a file or a folder of files.*'nowhere.json', .*folder .*GENERATIVE_MIRROR"),
         ({"test": 8}, r"data\.x\.test: expected test \+ validation below the 9 usable records, got 10"),
         ({"template": "{nothing}"}, r"below the 0 usable records, got 5\n  skipped, no nothing: records.json 1, "),
     ],

@@ -74,6 +74,12 @@ def place(path: str) -> Path:
     return mirrored if mirror and not here.exists() and mirrored.exists() else here
 
 
+def absent(where: str, what: str, path: str) -> UsageError:
+    """What to say of a path of the block at `where` that leads nowhere."""
+    advice = f"put it there, seen from this project's folder or from the one that {MIRROR} names"
+    return UsageError(f"{where}.path: expected {what}, got {path!r}, where there is none: {advice}")
+
+
 def home(path: str) -> Path:
     """The path with ~ resolved, where it leads to somebody's home."""
     try:

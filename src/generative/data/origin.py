@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from generative.data.fetch import FileName, Sha256, Url, fetch, place
+from generative.data.fetch import FileName, Sha256, Url, absent, fetch, place
 from generative.errors import UsageError
 from generative.params import Block
 
@@ -45,6 +45,8 @@ def bring(origin: Origin, folder: Path, suffixes: tuple[str, ...], where: str) -
         return
     source = place(origin.path)
     inside = sorted(f for f in source.rglob("*") if f.is_file() and f.suffix.lower() in suffixes) if source.is_dir() else [source]
+    if not source.exists():
+        raise absent(where, f"a file or a folder of files ({' '.join(suffixes)})", origin.path)
     if not inside or not inside[0].is_file():
         raise UsageError(f"{where}.path: expected a file or a folder of files ({' '.join(suffixes)}), got {origin.path!r}")
     manifest = {}

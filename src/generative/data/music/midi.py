@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from generative.data import store
-from generative.data.fetch import place
+from generative.data.fetch import absent, place
 from generative.data.music.notation import midi
 from generative.data.music.notation.melodies import Melodies, write
 from generative.data.music.notation.piece import Piece, skyline
@@ -42,12 +42,12 @@ class Params(Melodies):
 
 def download(params: Params, name: str, folder: Path) -> None:
     """Copies the MIDI files as they are, with a manifest of their sha256."""
-    where, source = f"{PARAMS_FILE}: data.{name}.path", place(params.path)
+    where, source = f"{PARAMS_FILE}: data.{name}", place(params.path)
     if not source.is_dir():
-        raise UsageError(f"{where}: expected a folder of MIDI files, got {params.path!r}, where there is none")
+        raise absent(where, "a folder of MIDI files", params.path)
     files = _files(source)
     if not files:
-        raise UsageError(f"{where}: expected MIDI files ({' '.join(sorted(SUFFIXES))}) in {params.path!r}, got none")
+        raise UsageError(f"{where}.path: expected MIDI files ({' '.join(sorted(SUFFIXES))}) in {params.path!r}, got none")
     manifest = {}
     for file in files:
         target = folder / "midi" / file

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from generative.data import images, store
-from generative.data.fetch import home, place
+from generative.data.fetch import absent, home, place
 from generative.data.table import Table, encode, read_table
 from generative.errors import UsageError
 from generative.params import PARAMS_FILE, Source, closest
@@ -41,7 +41,7 @@ def download(params: Params, name: str, folder: Path) -> None:
     """Copies the pictures and the table as they are, with a manifest of their sha256."""
     where, source = f"{PARAMS_FILE}: data.{name}", place(params.path)
     if not source.is_dir():
-        raise UsageError(f"{where}.path: expected a folder of images, got {params.path!r}, where there is none")
+        raise absent(where, "a folder of images", params.path)
     files = {f"images/{file}": source / file for file in _pictures(source)}
     if not files:
         raise UsageError(f"{where}.path: expected images ({' '.join(sorted(images.SUFFIXES))}) in {params.path!r}, got none")
