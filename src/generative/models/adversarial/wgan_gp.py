@@ -2,6 +2,8 @@
 
 The critic has no BatchNorm, because the penalty is of each example's own gradient. A step is one of the critic; the generator moves after
 every `critic_steps`. The penalty is taken at a uniformly drawn point between a real and a made image, in float32.
+It holds the critic's slope near 1 and not at it: over a distance d, slope x d - penalty_weight x (slope - 1)^2 is largest at a slope of
+1 + d / (2 x penalty_weight).
 Departures: samples come from a moving average of the generator; each critic step sees a batch of its own, where the published notebook
 reuses one; the critic's last layer has no bias, which no difference of scores sees; layers that the notebook leaves at Keras' slope of
 0.3 have 0.2 like the others.
