@@ -107,8 +107,20 @@ def test_a_token_is_chosen_among_the_probable_ones_with_their_chances(
 
 
 def test_recurrent_layers_start_with_an_open_forget_gate_and_orthogonal_kernels() -> None:
-    layer: Any = Recurrent("stacked", 5, 8).layers[1]
+    layer: Any = Recurrent("stacked", 5, 8, 0).layers[1]
     gates = (layer.bias_ih_l0 + layer.bias_hh_l0).split(8)
     assert [gate.unique().tolist() for gate in gates] == [[0], [1], [0], [0]]  # input, forget, cell, output
     for kernel in layer.weight_hh_l0.split(8):
         assert torch.allclose(kernel @ kernel.T, torch.eye(8), atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "bidirectional"])
+def test_gates_that_start_open_keep_values_for_up_to_as_many_steps_as_asked(cell: Any) -> None:
+    torch.manual_seed(0)
+    for layer in Recurrent(cell, 5, 200, 50).layers:
+        gates = (layer.bias_ih_l0 + layer.bias_hh_l0).detach().split(200)  # type: ignore[operator,union-attr]
+        spans = 1 / (1 - gates[1].sigmoid())  # of a value that shrinks by the gate at each step
+        assert spans.min() == pytest.approx(2, abs=1)
+        assert spans.max() == pytest.approx(51, abs=1)
+        assert spans.mean() == pytest.approx(26.5, abs=3)
+        assert not any(gate.any() for number, gate in enumerate(gates) if number != 1)

@@ -101,7 +101,7 @@ def test_the_transformer_refuses_other_data() -> None:
 def musegan(**changes: object) -> MuseGAN:
     torch.manual_seed(0)
     sizes = {"temporal_width": 16, "bar_width": 16, "critic_width": 4, "critic_dense": 8, "bars": 2, **changes}
-    fixed = {"latent_size": 32, "critic_steps": 2, "penalty_weight": 10.0, "pieces": 1}
+    fixed = {"latent_size": 32, "critic_steps": 2, "penalty_weight": 10.0, "average": 0.9, "pieces": 1}
     info = info_of([16 * int(sizes["bars"]), 4], tokens.grid_vocabulary(grids.VOICES))  # type: ignore[arg-type,call-overload]
     return MuseGAN(MuseParams(**TRAINING, **sizes, **fixed), info)  # type: ignore[arg-type]
 

@@ -1,4 +1,9 @@
-"""Recurrent layers over a sequence, started as Keras starts them: Glorot kernels, orthogonal recurrent ones, a forget gate that is open."""
+"""Recurrent layers over a sequence, started as Keras starts them: Glorot kernels, orthogonal recurrent ones, a forget gate that is open.
+
+Or that is open as wide as what must be remembered is long: a gate at sigmoid(log t) keeps a value for about t steps, so that biases of
+log(1) to log(memory) span all of them, and a gradient reaches back that far from the first step (Tallec and Ollivier 2018, section 2; their
+input gates, which start closed, learn later here and are left out).
+"""
 
 from __future__ import annotations
 
@@ -17,9 +22,10 @@ class Recurrent(nn.Module):
     Args:
         cell: lstm (Hochreiter and Schmidhuber 1997, with a forget gate), gru (Cho et al. 2014), stacked: two LSTMs one above the other,
             bidirectional: two LSTMs side by side, of which the second reads from the end. `size` is twice `units` for it alone.
+        memory: steps that forget gates (of a GRU: update gates) span at the start, spread evenly up to this many; 0 starts them as Keras.
     """
 
-    def __init__(self, cell: Cell, before: int, units: int) -> None:
+    def __init__(self, cell: Cell, before: int, units: int, memory: int) -> None:
         super().__init__()
         kind = nn.GRU if cell == "gru" else nn.LSTM
         inputs = {"stacked": [before, units], "bidirectional": [before, before]}.get(cell, [before])
@@ -27,7 +33,7 @@ class Recurrent(nn.Module):
         self.both = cell == "bidirectional"
         self.size = 2 * units if self.both else units
         for layer in self.layers:
-            _start(layer, units)
+            _start(layer, units, memory)
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Goes on from a state where there is one; at position t the result knows x up to t and no further.
@@ -44,7 +50,7 @@ class Recurrent(nn.Module):
         return x, after
 
 
-def _start(layer: nn.Module, units: int) -> None:
+def _start(layer: nn.Module, units: int, memory: int) -> None:
     for name, values in layer.named_parameters():
         gates = values.data.split(units)
         if name.startswith("weight_ih"):
@@ -55,5 +61,7 @@ def _start(layer: nn.Module, units: int) -> None:
                 nn.init.orthogonal_(gate)
         else:
             nn.init.zeros_(values)
-            if name.startswith("bias_ih") and isinstance(layer, nn.LSTM):
+            if name.startswith("bias_ih") and memory:
+                nn.init.uniform_(gates[1], 1, memory).log_()
+            elif name.startswith("bias_ih") and isinstance(layer, nn.LSTM):
                 nn.init.ones_(gates[1])

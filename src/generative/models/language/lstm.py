@@ -1,7 +1,7 @@
 """A recurrent network that writes: embeddings, an LSTM (Hochreiter and Schmidhuber 1997), a softmax over the vocabulary.
 
-The published notebook's net and constants: embeddings uniform in +-0.05, Glorot kernels, orthogonal recurrent kernels, an open forget gate,
-Adam with epsilon 1e-7. `cell` puts another recurrent layer in its place.
+The published notebook's net and constants: Glorot kernels, orthogonal recurrent kernels, Adam with epsilon 1e-7, and with
+`embedding_range` 0.05 and `memory` 0 its embeddings and open forget gate. `cell` puts another recurrent layer in its place.
 Departures: torch's LSTM has two bias vectors where Keras has one; the loss is a mean over real tokens where the notebook averages over the
 padding (`padded_loss` has its figure); the first token is predicted too, from a stop.
 
@@ -11,7 +11,10 @@ perplexity is none of a text, and it cannot write. `encode` gives a text's mean 
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
@@ -24,13 +27,15 @@ from generative.models.exhibit import Exhibit
 from generative.models.model import Loss, Model, Objective
 from generative.nn.initialise import glorot
 from generative.nn.recurrent import Cell, Recurrent, State
-from generative.params import Positive
+from generative.params import Positive, Weight
 
 
 class Params(writing.Params):
     cell: Cell
     embedding: Positive  # size of a token's vector
+    embedding_range: Weight  # it starts uniform between minus this and this
     units: Positive
+    memory: Annotated[int, Field(ge=0, le=100_000)]  # tokens that forget gates span at the start; 0: the published bias of 1
 
 
 class LSTM(Model):
@@ -41,10 +46,10 @@ class LSTM(Model):
         self.params, self.info, self.length = params, info, info.shape[0]
         names = writing.vocabulary(info)
         self.tokens = nn.Embedding(len(names), params.embedding)
-        self.recurrent = Recurrent(params.cell, params.embedding, params.units)
+        self.recurrent = Recurrent(params.cell, params.embedding, params.units, params.memory)
         self.head = nn.Linear(self.recurrent.size, len(names))
         glorot(self)
-        nn.init.uniform_(self.tokens.weight, -0.05, 0.05)
+        nn.init.uniform_(self.tokens.weight, -params.embedding_range, params.embedding_range)
 
     def objectives(self) -> list[Objective]:
         optimizer = Adam(self.parameters(), lr=self.params.learning_rate, eps=1e-7, fused=True)

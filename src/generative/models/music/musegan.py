@@ -9,9 +9,9 @@ pitch that sounds; silence is a pitch.
 A convolution whose kernel is its stride is a matrix product of each block, and is written so: the critic's three-dimensional convolutions,
 one axis at a time, have the same weights.
 
-Departures: the norm of the penalty runs over all axes, where the published code forgets the voices; biases that no loss reaches (before
-batch normalisation, and of the critic's score) are left out; weights start as Glorot's, since with the published deviation of 0.02 narrow
-networks start with no signal at all.
+Departures: samples come from a moving average of the generator; the norm of the penalty runs over all axes, where the published code
+forgets the voices; biases that no loss reaches (before batch normalisation, and of the critic's score) are left out; weights start as
+Glorot's, since with the published deviation of 0.02 narrow networks start with no signal at all.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from generative.data.music.notation.tokens import PITCHES, piece_of
 from generative.data.store import Batch, Info
 from generative.errors import UsageError
 from generative.models.exhibit import Exhibit, Music, Table
-from generative.models.model import Loss, Model, Objective
-from generative.params import Positive, Training, Weight, Width
+from generative.models.model import Average, Loss, Model, Objective
+from generative.params import Fraction, Positive, Training, Weight, Width
 
 BAR = 16  # steps that a bar generator makes: one, doubled four times
 OCTAVE, OCTAVES = 12, PITCHES // 12
@@ -43,6 +43,7 @@ class Params(Training):
     critic_dense: Width
     critic_steps: Positive
     penalty_weight: Weight
+    average: Fraction  # decay of the generator's moving average
     pieces: Positive  # that are written down for a person
 
 
@@ -156,6 +157,7 @@ class MuseGAN(Model):
         for parameter in self.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
+        self.average = Average(self.generator, params.average)
 
     def objectives(self) -> list[Objective]:
         rate = self.params.learning_rate
@@ -187,6 +189,9 @@ class MuseGAN(Model):
         loss = -self.critic(self.generator(self.noise(len(batch["x"])))).float().mean()
         return loss, {"loss": loss}
 
+    def after_step(self, step: int) -> None:
+        self.average.update(self.generator, step)
+
     def noise(self, n: int) -> Noise:
         size, voices, device = self.params.latent_size, len(self.names), self.critic.score.weight.device
         shapes = [(n, size), (n, size), (n, voices, size), (n, voices, size)]
@@ -203,14 +208,14 @@ class MuseGAN(Model):
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:
         """`pitch_distance`: total variation between the pitches of held-out and of as many made excerpts, a mean over the voices."""
         x = batch["x"]
-        made = self.generator(self.noise(len(x)))
+        made = self.average(self.noise(len(x)))
         used = [F.one_hot(tokens, PITCHES).float().mean((0, 1)) for tokens in (x, self.tokens(made))]  # (V, 84)
         gap = self.critic(self.picture(x)).float().mean() - self.critic(made).float().mean()
         return {"pitch_distance": (used[0] - used[1]).abs().sum(-1).mean() / 2, "critic_gap": gap}
 
     def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
         self.unconditional(condition)
-        return self.tokens(self.generator(self.noise(n)))
+        return self.tokens(self.average(self.noise(n)))
 
     def exhibits(self, batch: Batch) -> list[Exhibit]:
         vocabulary = self.info.vocabulary
@@ -218,7 +223,7 @@ class MuseGAN(Model):
         chorales = [piece_of(x, vocabulary, f"Chorale {i + 1}") for i, x in enumerate(made)]
         noise = self.noise(1)
         variants = [("as drawn", noise), *((f"other {name}", self._redrawn(noise, name)) for name in Noise._fields)]
-        pieces = [piece_of(self.tokens(self.generator(z))[0].cpu().numpy(), vocabulary, title) for title, z in variants]
+        pieces = [piece_of(self.tokens(self.average(z))[0].cpu().numpy(), vocabulary, title) for title, z in variants]
         return [
             Music("chorales", "Chorales, each made from four noises of its own.", chorales),
             Music("redrawn", f"One piece, and the same with one noise redrawn: chords, style, the melody of the {self.names[0]}, "
@@ -236,10 +241,10 @@ class MuseGAN(Model):
 
     def _changes(self, count: int = 100) -> Table:
         noise = self.noise(count)
-        before = self.tokens(self.generator(noise))
+        before = self.tokens(self.average(noise))
         rows: list[list[str | float]] = []
         for name in Noise._fields:
-            after = self.tokens(self.generator(self._redrawn(noise, name)))
+            after = self.tokens(self.average(self._redrawn(noise, name)))
             rows.append([name, *((before != after).float().mean((0, 1)) * 100).round().tolist()])
         caption = "Steps of each voice (per cent) that change when one noise is redrawn: chords and style reach all, melody and groove one."
         return Table("changes", caption, ["redrawn", *self.names], rows)
