@@ -100,6 +100,7 @@ def test_episodes_do_not_depend_on_who_plays_them(tmp_path: Path) -> None:
     assert (episodes.sum(1) < 60).any()
     held = [len(set(episode[there].flatten().tolist())) for episode, there in zip(actions, episodes, strict=True)]
     assert [count == 1 for count in held] == [False, True, False, True], "with persistence 1 the first choice is the only one"
+    assert actions[[1, 3], 0].any(), "and may be any"
     assert (train.arrays["done"].unflatten(0, (4, 60)).sum(1) == (episodes.sum(1) < 60)).all()
     assert (train.arrays["reward"].unflatten(0, (4, 60))[episodes] > 0).float().mean() > 0.9
 

@@ -25,14 +25,7 @@ class Params(Gathered):
 
 
 def download(params: Params, name: str, folder: Path) -> None:
-    """Plays all episodes that do not wait in the work folder.
-
-    Raises:
-        UsageError: vizdoom is not installed.
-    """
-    from generative.data.rollouts.cover.episode import installed
-
-    installed()
+    """Plays all episodes that do not wait in the work folder."""
     gather(make, params, name, folder)
 
 

@@ -66,17 +66,11 @@ class Episode:
         return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BOX))
 
 
-def installed() -> Any:
-    """The package. Raises: UsageError: it is not there."""
+def _game() -> Any:
     try:
         import vizdoom  # pyright: ignore[reportMissingImports] - an extra
     except ImportError:
         raise UsageError("take cover needs vizdoom: expected it to be installed; `pip install '.[doom]'` does that") from None
-    return vizdoom
-
-
-def _game() -> Any:
-    vizdoom = installed()
     game = vizdoom.DoomGame()
     game.load_config(str(Path(vizdoom.scenarios_path) / "take_cover.cfg"))
     game.set_window_visible(False)
