@@ -35,7 +35,8 @@ def test_a_round_is_collected_by_the_controller_of_the_one_before(own: Path) -> 
         assert encodings[f"car_rollouts_{number}"] == {"data": f"car_memory{before}", "model": f"{NAME}{before}", "batch_size": 128}
         for first, data in (("world_vae", "car_rollouts"), ("world_rnn", "car_latents"), (NAME, "car_memory")):
             copied = models[f"{first}_{number}"]
-            assert copied == models[first] | {"data": f"{data}_{number}", "judge": f"{first}_{number}"}
+            own_data = f"{data}_{number}"
+            assert copied == models[first] | {"data": own_data, "against": own_data, "judge": f"{first}_{number}"}
     Catalogue.read().check()
 
 

@@ -91,7 +91,7 @@ def _blocks(text: str, first: Chain, number: int) -> Iterator[tuple[str, str, st
         (first.memory, here.memory, here.latents),
         (first.controller, here.controller, here.memories),
     ):
-        yield _copy(text, "models", old, new, data=data, judge=new)
+        yield _copy(text, "models", old, new, data=data, against=data, judge=new)
 
 
 def _copy(text: str, section: str, old: str, new: str, **changes: str) -> tuple[str, str, str]:
