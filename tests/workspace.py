@@ -48,7 +48,7 @@ class Workspace:
     def run(self, *command: str, code: int | None = 0) -> str:
         """What the command prints; its exit code must be `code` unless that is None."""
         process = self.start(*command)
-        output, _ = process.communicate(timeout=240)
+        output, _ = process.communicate(timeout=900)
         assert code is None or process.returncode == code, output
         return output
 
