@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from test_music import melody_info
 
-from generative.data.music.notation import musicxml
+from generative.data.music.notation import midi, musicxml
 from generative.data.music.notation.piece import QUARTER, Note, Piece
+from generative.errors import UsageError
+from generative.stages.scores import begun
 
 
 def test_the_files_of_a_piece_are_the_same_every_time_and_say_nothing_of_the_day() -> None:
@@ -48,3 +53,20 @@ def test_pitches_are_spelled_by_their_key(pitch: int, fifths: int, name: tuple[s
     from generative.stages.scores import spelled
 
     assert spelled(pitch, fifths) == name
+
+
+def test_a_midi_file_to_go_on_from_becomes_events_that_the_data_set_knows(tmp_path: Path) -> None:
+    path, notes = tmp_path / "begun.mid", [Note(0, QUARTER, 60), Note(QUARTER, QUARTER // 3, 64), Note(2 * QUARTER, 2 * QUARTER, 62)]
+    path.write_bytes(midi.written(Piece("", ["a"], [notes], [(0, "A:major")], [(0, "3/4")]), 90, [40]))
+    info = melody_info()
+    names, lengths = info.vocabulary["notes"], info.vocabulary["durations"]
+    events = [(names[note], lengths[length]) for note, length in begun(path, info).tolist()]
+    assert events == [("START", "0"), ("3/4", "0"), ("C4", "1"), ("E4", "1/2"), ("rest", "1/2"), ("D4", "1")], "no A:major, no thirds"
+    path.write_bytes(midi.written(Piece("", ["a"], [[Note(0, QUARTER, 61)]], [(0, "G:major")], [(0, "3/4")]), 90, [40]))
+    with pytest.raises(UsageError, match=r"--continue: .*begun.mid: made has no C#4"):
+        begun(path, info)
+    path.write_bytes(b"no MIDI")
+    with pytest.raises(UsageError, match=r"--continue: .*begun.mid: not a MIDI file"):
+        begun(path, info)
+    with pytest.raises(UsageError, match=r"--continue: made has no melodies"):
+        begun(path, info.model_copy(update={"vocabulary": {"soprano": ["C4"]}}))
