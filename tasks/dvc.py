@@ -27,7 +27,7 @@ Run = Callable[[str, Say, str], Outcome]  # like `repro`
 _WAIT = "--wait-for-lock"
 _CHATTER = re.compile(
     r"Running stage '|> |Stage '.*(didn't change, skipping|is cached - skipping run)|(Updating|Generating) lock file"
-    r"|(Pulling|Unable to pull) data for stage"
+    r"|(Pulling|Unable to pull) data for stage|WARNING: Some of the cache files do not exist|(name: .*, )?md5: [0-9a-f]{32}"
     r"|To track the changes|\s*git add |To enable auto staging|\s*dvc config core\.autostage|Use `dvc push`"
     r"|Data and pipelines are up to date|ERROR: failed to reproduce|Having any troubles\?|WARNING: '.*' is empty\.$"
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import dropwhile
@@ -126,22 +126,25 @@ def carry_out(given: Mapping[str, Any]) -> tuple[Outcome, Parcel]:
     def wanted() -> bool:
         return task.state == "executing"  # not any more where the flow was stopped or killed: Dask cannot end a task that has begun
 
-    def trade(*arguments: str) -> None:
-        lines: list[str] = []
-        try:
-            run(arguments, lines.append, wanted)
-        except StageFailedError as error:
-            words = " ".join(dropwhile(lambda line: not line.startswith("ERROR: "), lines)).removeprefix("ERROR: ")
-            raise type(error)(f"dvc {' '.join(arguments)} in {Path.cwd()}: {words or error}") from None
-
     if difference := differing(order.facts, facts()):
         raise StageFailedError(f"worker {worker.address} in {Path.cwd()}: {difference}")
     with sole_owner(LOCK):
         say(f"at work on {worker.address}")
         mend()
         order.unpack()
-        if order.before:
-            trade("pull", "--force", *order.before)
+        _trade("pull --force", order.before, wanted)
         heard = run(["repro", "--single-item", "--pull", order.stage], say, wanted, order.execution)
-        trade("push", order.stage)
+        _trade("push", [order.stage], wanted)
         return outcome(order.stage, heard), pack([order.stage])
+
+
+def _trade(command: str, stages: Sequence[str], wanted: Callable[[], bool]) -> None:
+    """Move what stages made; a failure is told with its place and in all of DVC's words."""
+    if not stages:
+        return  # DVC would take none for all
+    arguments, lines = [*command.split(), *stages], list[str]()
+    try:
+        run(arguments, lines.append, wanted)
+    except StageFailedError as error:
+        words = " ".join(dropwhile(lambda line: not line.startswith("ERROR: "), lines)).removeprefix("ERROR: ")
+        raise type(error)(f"dvc {' '.join(arguments)} in {Path.cwd()}: {words or error}") from None
