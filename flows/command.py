@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -113,6 +114,8 @@ def _run(name: str, arguments: dict[str, Any]) -> None:
                 conclude(found.checked, found)
         finally:
             stop_all()
+            if engine.loading.is_alive():  # Python ends badly amid an import
+                engine.loading.join()
 
 
 class Engine:
@@ -121,7 +124,11 @@ class Engine:
     def __init__(self, flow: str) -> None:
         self.flow = flow
         self.ours = "PREFECT_API_URL" not in os.environ
-        self.loading = threading.Thread(target=import_module, args=(f"flows.{flow}",))
+        self.loading = threading.Thread(target=self._load)
+
+    def _load(self) -> None:
+        with suppress(Exception):  # `run` imports it too, and there somebody hears what is wrong
+            import_module(f"flows.{self.flow}")
 
     def start(self) -> None:
         from flows import server

@@ -51,7 +51,7 @@ def own(undisturbed: Workspace, tmp_path: Path) -> Workspace:
 
 def outputs(workspace: Workspace) -> dict[str, bytes]:
     files = snapshot(workspace.folder / "data")
-    return {path: content for path, content in files.items() if not path.startswith("runs/")}  # the journal says when, and how often
+    return {path: content for path, content in files.items() if not path.startswith(("runs/", "spool/"))}  # they say when, and how often
 
 
 def forget(workspace: Workspace) -> None:
@@ -128,6 +128,7 @@ def disturb(workspace: Workspace, what: str, moments: random.Random, kills: int,
             wait = LENGTH / 4
             if process.poll() is None and (kind := KILLED[what][0](process.pid, moments)):
                 killed[kind] += 1
+                print(f"{kind} was killed", flush=True)
         process.communicate(timeout=900)
         assert all_gone(workspace), "something outlived the command"
         if process.returncode == 0:

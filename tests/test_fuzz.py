@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from building import build as build_data
 from conftest import ROOT, read_yaml
 from damage import KINDS
-from damageable_scores import MIDI, write_midi
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from generative.catalogue import Catalogue
 from generative.data import text
-from generative.data.music import midi
 from generative.data.music.notation import grids, tokens
 from generative.data.store import SPLITS, Info
 from generative.errors import UsageError
@@ -288,11 +285,3 @@ def test_thirty_damaged_files_of_each_kind_are_skipped_or_refused(tmp_path: Path
 @pytest.mark.parametrize("kind", KINDS)
 def test_five_hundred_damaged_files_are_skipped_or_refused(tmp_path: Path, kind: str) -> None:
     harmless(tmp_path, 500, [kind])
-
-
-def test_who_is_left_with_too_few_pieces_is_told_what_was_skipped(tmp_path: Path) -> None:
-    write_midi(tmp_path)
-    for name in "abd":
-        (tmp_path / f"raw/midi/{name}.mid").write_bytes(b"MThd, or so")
-    with pytest.raises(UsageError, match=r"below the 2 groups of pieces, got 2\n  skipped a\.mid: (.|\n)*skipped d\.mid: "):
-        build_data(midi, MIDI, tmp_path, download=False)

@@ -88,6 +88,8 @@ def _piece(state: _Tune, title: str) -> Piece:
 
 def _field(state: _Tune, name: str, value: str) -> None:
     if name == "L":
+        if not re.fullmatch(r"\d+(/0*[1-9]\d*)?", value):
+            raise ValueError(f"unit {value!r}")
         state.unit = Fraction(value)
     elif name == "M" and value.lower() not in ("", "none"):
         meter = {"C": "4/4", "C|": "2/2"}.get(value, value)
@@ -188,4 +190,4 @@ def _length(found: re.Match[str]) -> Fraction:
     over = int(found["over"] or 1)
     if not found["slash"]:
         return Fraction(over)
-    return Fraction(over, int(found["under"]) if found["under"] else 2 ** len(found["slash"])) if found["under"] != "0" else Fraction(over)
+    return Fraction(over, int(found["under"] or 2 ** len(found["slash"])) or 1)
