@@ -32,7 +32,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {  # the sizes of the published notebooks
     "mlp": {"batch_size": 100, "widths": [200, 150]},
     "diffusion": {"batch_size": 16, "widths": [32, 64, 96, 128], "depth": 2, "embedding_size": 32, "average_decay": 0.999},
 }
-STEPS = {"autoencoder": 100, "vae": 100, "cnn": 100, "mlp": 1000, "diffusion": 5}  # of a round: seconds, with a checkpoint at least
+STEPS = {"autoencoder": 100, "vae": 100, "cnn": 100, "mlp": 1000, "diffusion": 10}  # of a round: seconds, with a checkpoint at least
 SHAPE, SHAPES = (1, 32, 32), {"diffusion": (3, 64, 64)}  # of the images: of the default data, and where they are others
 IN_KERAS = ("autoencoder", "vae", "diffusion")
 TARGETS = {"diffusion": 2.3}  # how many times as fast as Keras, where it is not 1.7
