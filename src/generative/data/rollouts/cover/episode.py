@@ -77,7 +77,7 @@ def _game() -> Any:
     game.set_screen_resolution(vizdoom.ScreenResolution.RES_160X120)
     game.set_screen_format(vizdoom.ScreenFormat.RGB24)
     with tempfile.TemporaryDirectory() as folder, chdir(tempfile.gettempdir()):  # the game leaves files where it is started
-        game.set_vizdoom_path(str(_leashed(Path(vizdoom.__file__).with_name("vizdoom"), Path(folder))))
+        game.set_vizdoom_path(str(_leashed(Path(vizdoom.scenarios_path).parent / "vizdoom", Path(folder))))
         game.init()
     return game
 
