@@ -144,3 +144,12 @@ def test_a_critics_turn_leaves_the_generator_and_its_statistics_for_the_average(
         next(iter(model.generator.parameters())).add_(1)  # type: ignore[union-attr]
     model.after_step(5)
     assert any(not torch.equal(a, b) for a, b in zip(before, model.average.buffers(), strict=True))  # type: ignore[union-attr]
+
+
+def test_the_discriminator_judges_a_batch_alike_whatever_it_was_shown_before() -> None:
+    model = small(DCGAN)
+    assert isinstance(model, DCGAN)
+    images = torch.rand(16, 3, 16, 16) * 2 - 1
+    before = model.eval().discriminator(images)
+    model.train().discriminator(-images)
+    assert torch.equal(before, model.eval().discriminator(images))

@@ -3,13 +3,14 @@
 The discriminator learns to tell training images from the generator's; the generator, to be taken for real (the non-saturating loss).
 The label of a real image is 1 - `label_noise` x U, of a made one `label_noise` x U, with U uniform in [0, 1]: inside [0, 1] whatever the
 noise may be. The published notebook adds and subtracts the other way round, which has no least loss and collapses.
-Departures: samples come from a moving average of the generator; each network's turn draws noise of its own.
+Departures: samples come from a moving average of the generator; each network's turn draws noise of its own; the discriminator's BatchNorm
+goes by the batch in evaluation too, for it has learnt to judge batches of one kind, and running means would mix real and made images.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
 
@@ -41,6 +42,7 @@ class DCGAN(Model):
         super().__init__()
         self.params, self.info = params, info
         self.discriminator = Downscorer(info.shape, params.channels, normalised=True, dropout=params.dropout)
+        _go_by_the_batch(self.discriminator)
         self.generator = Upscaler(params.latent_size, info.shape, params.channels, params.upsampling, bias=False)
         glorot(self)
         self.average = Average(self.generator, params.average)
@@ -97,6 +99,12 @@ def labels(logits: Tensor, real: bool, noise: float) -> Tensor:
     """What the discriminator is told, one label a logit, in [0, 1]."""
     wrong = noise * torch.rand_like(logits)
     return 1 - wrong if real else wrong
+
+
+def _go_by_the_batch(network: nn.Module) -> None:
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean = layer.running_var = layer.num_batches_tracked = None
 
 
 def _accuracy(real: Tensor, fake: Tensor) -> dict[str, Tensor]:
