@@ -104,6 +104,7 @@ def labels(logits: Tensor, real: bool, noise: float) -> Tensor:
 def _go_by_the_batch(network: nn.Module) -> None:
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
+            layer.track_running_stats = False
             layer.running_mean = layer.running_var = layer.num_batches_tracked = None
 
 
