@@ -101,7 +101,7 @@ def test_the_transformer_refuses_other_data() -> None:
 def musegan(**changes: object) -> MuseGAN:
     torch.manual_seed(0)
     sizes = {"temporal_width": 16, "bar_width": 16, "critic_width": 4, "critic_dense": 8, "bars": 2, **changes}
-    fixed = {"latent_size": 32, "critic_steps": 2, "penalty_weight": 10.0, "average": 0.9, "pieces": 1}
+    fixed = {"latent_size": 32, "critic_steps": 2, "penalty_weight": 10.0, "average": 0.8, "pieces": 1}
     info = info_of([16 * int(sizes["bars"]), 4], tokens.grid_vocabulary(grids.VOICES))  # type: ignore[arg-type,call-overload]
     return MuseGAN(MuseParams(**TRAINING, **sizes, **fixed), info)  # type: ignore[arg-type]
 
@@ -110,7 +110,7 @@ def test_musegan_has_the_published_number_of_parameters() -> None:
     model = musegan(temporal_width=1024, bar_width=1024, critic_width=128, critic_dense=1024)
     assert sum(p.numel() for p in model.critic.parameters()) == 1_446_401 - 1  # no loss reaches the bias of the score
     averages = sum(b.numel() for b in model.generator.buffers() if b.is_floating_point())  # the published count has them in it
-    cancelled = averages // 2  # biases before a batch normalisation
+    cancelled = averages // 2 + 4  # biases before a batch normalisation, and each voice's before the softmax
     assert sum(p.numel() for p in model.generator.parameters()) + averages + cancelled == 6_605_604
 
 
@@ -154,6 +154,23 @@ def test_each_noise_reaches_the_voices_that_it_is_meant_for() -> None:
         "melody": [True, False, False, False],
         "groove": [False, False, False, True],
     }
+
+
+def test_a_voice_sings_one_note_at_a_time() -> None:
+    picture = musegan().generator(Noise(*(10 * noise for noise in musegan().noise(3))))
+    assert picture.min() >= -1
+    assert torch.allclose(picture.sum(-1), torch.tensor(-82.0), atol=1e-4)  # as in a picture of real music
+
+
+def test_the_averaged_generator_normalises_by_statistics_as_old_as_its_weights() -> None:
+    model = musegan()
+    layer = model.generator.chords.layers[1]
+    model.generator(model.noise(4))
+    first = layer.running_var.clone()  # type: ignore[operator,union-attr]
+    with torch.no_grad():
+        model.generator.chords.layers[0].weight.zero_()  # type: ignore[union-attr,operator]
+    model.generator(model.noise(4))
+    assert torch.allclose(layer.running_var, 0.8 * first)  # type: ignore[union-attr,arg-type]
 
 
 def test_style_and_groove_are_the_same_in_each_bar_and_chords_and_melody_are_not() -> None:

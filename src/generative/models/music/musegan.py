@@ -4,14 +4,16 @@ Four noises make a piece: `chords` and `melody` pass through a temporal network 
 each bar; `chords` and `style` are shared by the voices, `melody` and `groove` are each voice's own. A bar generator a voice turns the
 four vectors of a bar into its steps and pitches. The critic reads all bars at once. Trained as a WGAN with gradient penalty (Gulrajani et
 al. 2017, eq. 3): a step is a critic step, and the generator moves after every `critic_steps` of them. Excerpts are -1 but for a 1 at the
-pitch that sounds; silence is a pitch.
+pitch that sounds; silence is a pitch. One sounds at a time, so that a softmax over the pitches makes the picture.
 
 A convolution whose kernel is its stride is a matrix product of each block, and is written so: the critic's three-dimensional convolutions,
 one axis at a time, have the same weights.
 
-Departures: samples come from a moving average of the generator; the norm of the penalty runs over all axes, where the published code
-forgets the voices; biases that no loss reaches (before batch normalisation, and of the critic's score) are left out; weights start as
-Glorot's, since with the published deviation of 0.02 narrow networks start with no signal at all.
+Departures: the softmax, for a tanh at each pitch, under which a voice has to learn first that it sings one note; samples come from a
+moving average of the generator, whose batch normalisation forgets as slowly as it does, since a mean of weights is not at home in the
+statistics of the last ones; the norm of the penalty runs over all axes, where the published code forgets the voices; biases that no loss
+reaches (before batch normalisation and the softmax, and of the critic's score) are left out; weights start as Glorot's, since with the
+published deviation of 0.02 narrow networks start with no signal at all.
 """
 
 from __future__ import annotations
@@ -88,13 +90,12 @@ class BarGenerator(nn.Module):
         half, quarter = width // 2, width // 4
         self.dense = nn.Sequential(nn.Linear(size, width, bias=False), _norm(width), nn.ReLU())
         self.time = nn.Sequential(Unfold(half, half, 2), Unfold(half, quarter, 2), Unfold(quarter, quarter, 2))
-        self.octaves = Unfold(quarter, quarter, OCTAVES)
-        self.notes, self.bias = nn.Linear(quarter, OCTAVE, bias=False), nn.Parameter(torch.zeros(()))
+        self.octaves, self.notes = Unfold(quarter, quarter, OCTAVES), nn.Linear(quarter, OCTAVE, bias=False)
 
     def forward(self, z: Tensor) -> Tensor:
         hidden = self.time(self.dense(z).unflatten(1, (2, -1)))  # (B, 16, C)
-        picture = self.notes(self.octaves(hidden)) + self.bias  # (B, 16 x 7, 12)
-        return torch.tanh(picture.float()).reshape(len(z), BAR, PITCHES)
+        logits = self.notes(self.octaves(hidden)).float().reshape(len(z), BAR, PITCHES)
+        return 2 * logits.softmax(-1) - 1
 
 
 class Generator(nn.Module):
@@ -157,6 +158,9 @@ class MuseGAN(Model):
         for parameter in self.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
+        for module in self.generator.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.momentum = 1 - params.average
         self.average = Average(self.generator, params.average)
 
     def objectives(self) -> list[Objective]:
@@ -251,7 +255,7 @@ class MuseGAN(Model):
 
 
 def _norm(width: int) -> nn.BatchNorm1d:
-    return nn.BatchNorm1d(width, eps=1e-3, momentum=0.1)
+    return nn.BatchNorm1d(width, eps=1e-3)
 
 
 def _leaky(x: Tensor) -> Tensor:
