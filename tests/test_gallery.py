@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from html.parser import HTMLParser
@@ -128,6 +129,22 @@ def test_a_built_model_is_shown_whole() -> None:
     assert "class=note" not in shown
     assert text.count("<svg") == 2 and str(Path.cwd()) not in text
     assert "1 of 2 models are built, trained in 1 min 45 s; the last on 2026-01-02" in text
+
+
+def test_a_piece_can_be_heard_and_taken_away_and_a_table_is_read_as_one() -> None:
+    build_vae()
+    sound, notes = b"RIFF\0\0\0\0WAVE", b"MThd\0\0"
+    folder = Path("data/pieces/vae")
+    folder.mkdir(parents=True)
+    build("vae", samples__NAME={"tune.wav": "As it sounds.", "tune.mid": "To play yourself.", "changes.csv": "What changed."})
+    (folder / "tune.wav").write_bytes(sound)
+    (folder / "tune.mid").write_bytes(notes)
+    (folder / "changes.csv").write_text('voice,changed\n"<bass>",7\n')
+    shown = article(page(), "vae")
+    (heard,) = re.findall('<audio controls src="data:audio/wav;base64,([^"]+)"', shown)
+    (taken,) = re.findall('<a download="tune.mid" href="data:application/octet-stream;base64,([^"]+)"', shown)
+    assert (base64.b64decode(heard), base64.b64decode(taken)) == (sound, notes)
+    assert "<th>voice</th><th>changed</th>" in shown and "<td>&lt;bass&gt;</td><td>7</td>" in shown
 
 
 def test_what_is_not_built_says_which_command_builds_it() -> None:
