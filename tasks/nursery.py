@@ -131,6 +131,7 @@ def _stage(waiting: int) -> NoReturn:
     finally:
         if isinstance(code, str):
             print(code, file=sys.stderr)
+        gc.collect()  # semaphores are given back when they are collected
         _leave(code if isinstance(code, int) else int(code is not None))
 
 

@@ -28,6 +28,12 @@ if __name__ == "__main__":
     facts = [sys.argv[1], os.environ["DVC_STAGE"], "torch" in sys.modules, os.getpgrp() == os.getpgid(os.getppid())]
     print("says", *facts, len(os.listdir("/proc/self/fd")), flush=True)
 """
+LOCK = """import multiprocessing, time
+cycle = [multiprocessing.get_context("spawn").Lock()]
+cycle.append(cycle)
+print("locked", flush=True)
+time.sleep(1)  # so that what Python's resource tracker has to say is still heard
+"""
 SCRIPT = """import json, os, signal
 from pathlib import Path
 from tasks.dvc import StageFailedError, repro, stop_all
@@ -49,6 +55,9 @@ ends = ["import os; os.kill(os.getpid(), 11)", "import sys; sys.exit('refused')"
 for code in ("from generative.files import WORD; print(WORD)", *ends):
     say.write_text(code)
     run("one")
+say.write_text(Path("lock.py").read_text())
+run("one")
+say.write_text("print('again')")
 nursery._process.kill()
 nursery._process.wait()
 run("one")
@@ -62,7 +71,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> list[list[Any]]:
     """What each stage of the script came to, and what it said."""
     folder = tmp_path_factory.mktemp("nursery")
     shutil.copytree(ROOT / "src/generative", folder / "src/generative", ignore=shutil.ignore_patterns("__pycache__"))
-    for name, text in {"dvc.yaml": PIPELINE, "params.yaml": PARAMS, "src/generative/stages/say.py": SAY}.items():
+    for name, text in {"dvc.yaml": PIPELINE, "params.yaml": PARAMS, "src/generative/stages/say.py": SAY, "lock.py": LOCK}.items():
         (folder / name).write_text(text)
     for command in (["git", "init", "-q"], [str(Path(sys.executable).parent / "dvc"), "init", "-q"]):
         subprocess.run(command, cwd=folder, check=True)
@@ -96,5 +105,9 @@ def test_each_end_is_told_and_touches_no_other(told: list[list[Any]]) -> None:
     ]
 
 
+def test_semaphores_are_given_back_before_the_end(told: list[list[Any]]) -> None:
+    assert told[8] == ["ran", "locked"]  # and no warning
+
+
 def test_a_nursery_that_was_killed_is_replaced(told: list[list[Any]]) -> None:
-    assert told[8] == ["ran", "again"]
+    assert told[9] == ["ran", "again"]
