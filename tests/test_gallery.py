@@ -89,6 +89,7 @@ def build_vae() -> None:
         "vae",
         models__NAME__model={"model": VAE["model"], "params": VAE, "info": INFO},
         metrics__NAME__figures=FIGURES,
+        runs__evaluate__NAME={"params": VAE, "when": "2026-01-02T04:00:00+00:00"},
         metrics__NAME__curve=CURVE,
         samples__NAME={"samples.png": "Drawn from the prior <here>.", "latent.png": "The plane.", "grid.png": "A grid."},
         runs__train__NAME={

@@ -37,14 +37,16 @@ def build(name: str, block: dict[str, Any], figures: dict[str, Any], seconds: fl
     write = {
         f"models/{name}/model.json": {"model": block["model"], "params": block, "info": {}},
         f"metrics/{name}/figures.json": figures,
+        f"runs/evaluate/{name}.json": {"params": block, "when": EVENING},
     }
     if seconds is not None:
-        write[f"runs/train/{name}.json"] = {"seconds": seconds, "device": "a CPU, 1 thread", "revision": "abc-dirty"}
+        write[f"runs/train/{name}.json"] = {"seconds": seconds, "device": "a CPU, 1 thread", "revision": "abc-dirty", "when": MORNING}
     for path, content in write.items():
         (Path("data") / path).parent.mkdir(parents=True, exist_ok=True)
         (Path("data") / path).write_text(json.dumps(content))
 
 
+MORNING, EVENING = "2026-01-02T03:04:05+00:00", "2026-01-02T20:00:00+00:00"
 MLP = {"model": "foundations/mlp", "data": "glyphs", "judge": "mlp", "seed": 7, "steps": 100}
 VAE = {"model": "autoencoders/vae", "data": "fashion_mnist", "judge": "mlp", "seed": 8, "steps": 200}
 LOSSES = {"figure": "loss", "kl": 5.5, "loss": 135.123456789, "compared": 5000, "judge": "mlp 0123"}
@@ -92,9 +94,30 @@ def test_what_was_built_from_other_parameters_is_left_out(capsys: pytest.Capture
     assert "vae: left out, built from other parameters than params.yaml has" in told and "mlp: left out, not built" in told
 
 
+def test_figures_of_another_build_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    build("vae", VAE, LOSSES)
+    for other in ({"params": {**VAE, "steps": 9}, "when": EVENING}, {"params": VAE, "when": MORNING.replace("03:", "02:")}, {}):
+        Path("data/runs/evaluate/vae.json").write_text(json.dumps(other))
+        results.collect()
+        assert "vae: left out, its figures are of another build" in capsys.readouterr().out
+    assert not Path("results").exists()
+
+
+@pytest.mark.parametrize(("steps", "seen", "kept"), [(200, "1", True), (200, "2", False), (900, "1", False)])
+def test_figures_that_dvc_kept_since_the_model_came_out_as_it_was(steps: int, seen: str, kept: bool) -> None:
+    build("vae", VAE, LOSSES)
+    Path("data/runs/evaluate/vae.json").unlink()
+    model = {"path": "data/models/vae", "hash": "md5"}
+    trained = {"cmd": "train", "params": {"params.yaml": {"models.vae": {**VAE, "steps": steps}}}, "outs": [{**model, "md5": "1"}]}
+    evaluated = {"cmd": "evaluate", "deps": [{**model, "md5": seen}]}
+    Path("dvc.lock").write_text(json.dumps({"stages": {"train@vae": trained, "evaluate@vae": evaluated}}))
+    results.collect()
+    assert Path("results/quick.csv").exists() == kept
+
+
 def test_the_time_of_another_training_is_not_taken_for_this_one() -> None:
     build("mlp", MLP, {"figure": "accuracy", "accuracy": 0.5})
-    run = {"seconds": 9.0, "device": "a GPU", "revision": "def", "params": {**MLP, "steps": 5}}
+    run = {"seconds": 9.0, "device": "a GPU", "revision": "def", "when": MORNING, "params": {**MLP, "steps": 5}}
     Path("data/runs/train/mlp.json").write_text(json.dumps(run))
     results.collect()
     assert rows("quick")[0][6:] == ["", "7", "", ""]

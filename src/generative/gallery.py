@@ -16,9 +16,10 @@ from typing import Any
 
 from generative import params
 from generative.chart import charts
+from generative.compare import Stage
 from generative.exhibited import exhibit
 from generative.files import exhibit_file, write_file
-from generative.results import DATA, headline, numbers, published, read_json, training_run
+from generative.results import DATA, headline, measured, numbers, published, read_json, record, training_run
 from generative.scale import scale_of
 
 PAGE = Path("gallery.html")
@@ -38,9 +39,10 @@ class Entry:
     run: dict[str, Any]
 
     @classmethod
-    def read(cls, name: str, block: dict[str, Any]) -> Entry:
+    def read(cls, name: str, block: dict[str, Any], recorded: dict[str, Stage]) -> Entry:
         built = read_json(DATA / "models" / name / "model.json")
-        figures = read_json(DATA / "metrics" / name / "figures.json")
+        current = measured(name, built.get("params", block), recorded)
+        figures = read_json(DATA / "metrics" / name / "figures.json") if current else {}
         return cls(name, block, built, figures, training_run(name, built.get("params", block)))
 
     @property
@@ -55,7 +57,8 @@ class Entry:
 
 def gallery() -> None:
     """Writes the page; what is not built yet is there with the command that builds it."""
-    entries = [Entry.read(name, block) for name, block in params.read()["models"].items()]
+    recorded = record()
+    entries = [Entry.read(name, block, recorded) for name, block in params.read()["models"].items()]
     families: dict[str, list[Entry]] = {}
     for entry in entries:
         families.setdefault(entry.family, []).append(entry)

@@ -4,7 +4,7 @@
     python -m generative.results --readme    the same, and results/*.csv to the table between the markers in README.md
 
 Rows of models that are not built now stay as they are. A model that was built from other parameters than params.yaml has now is
-left out, because its figures belong to no scale.
+left out, because its figures belong to no scale; so is one that was trained and not measured since.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from generative import params
+from generative import compare, params
+from generative.compare import Stage
 from generative.errors import UsageError
 from generative.files import write_file
 from generative.scale import scale_of, scales
 
 COLUMNS = ["name", "data", "figure", "value", "published", "steps", "seconds", "seed", "device", "revision"]
 DATA, FOLDER, PUBLISHED, README = Path("data"), Path("results"), Path("scales/published.csv"), Path("README.md")
+LOCK = Path("dvc.lock")
 START, END = "<!-- results -->", "<!-- /results -->"
 
 
 def collect() -> None:
     """Writes the figures of what is built, and says what was left out and why."""
-    content = params.read()
+    content, recorded = params.read(), record()
     rows: dict[str, list[dict[str, str]]] = {}
     for name, block in content["models"].items():
         built, figures = read_json(DATA / "models" / name / "model.json"), read_json(DATA / "metrics" / name / "figures.json")
@@ -35,6 +37,8 @@ def collect() -> None:
             print(f"{name}: left out, not built; `dvc repro evaluate@{name}` builds it")
         elif built["params"] != block:
             print(f"{name}: left out, built from other parameters than params.yaml has; `dvc repro evaluate@{name}` rebuilds it")
+        elif not measured(name, block, recorded):
+            print(f"{name}: left out, its figures are of another build; `dvc repro evaluate@{name}` measures it")
         else:
             rows.setdefault(scale_of(name), []).extend(_rows(name, built["params"], figures))
     for scale, new in rows.items():
@@ -53,6 +57,25 @@ def training_run(name: str, block: dict[str, Any]) -> dict[str, Any]:
     """
     run = read_json(DATA / "runs" / "train" / f"{name}.json")
     return run if run.get("params", block) == block else {}
+
+
+def record() -> dict[str, Stage]:
+    """The stages that DVC knows as done; none where there is no dvc.lock."""
+    return compare.read(LOCK).stages if LOCK.exists() else {}
+
+
+def measured(name: str, block: dict[str, Any], recorded: dict[str, Stage]) -> bool:
+    """Whether the figures are of the model that was built from this block, as DVC recorded it or, for stages run by hand, the journal.
+
+    Figures are committed, so they are there before a model is trained again from other parameters.
+    """
+    trained, evaluated, model = recorded.get(f"train@{name}"), recorded.get(f"evaluate@{name}"), str(DATA / "models" / name)
+    if trained and evaluated and trained.outputs.get(model) == evaluated.inputs.get(model):
+        values = trained.inputs.get(f"{params.PARAMS_FILE}: models.{name}", "{}")
+        if json.loads(values) == block:
+            return True
+    training, evaluation = (read_json(DATA / "runs" / stage / f"{name}.json") for stage in ("train", "evaluate"))
+    return evaluation.get("params") == block and evaluation.get("when", "") >= training.get("when", "")
 
 
 def readme() -> None:
