@@ -32,7 +32,7 @@ HERE = Place(torch.device("cpu"), 0, 1, "float32")
 BLOCK: dict[str, Any] = {
     **{"model": "bowl", "data": "none", "against": "none", "judge": "none", "compared": 0, "seed": 5, "steps": 8, "batch_size": 8},
     **{"accumulate": 2, "learning_rate": 0.3, "schedule": "constant", "clip_norm": 0.0, "precision": "float32", "threads": 1},
-    **{"log_every": 1, "checkpoint_every": 3, "chunk": 5, "workers": 1, "held_out_every": 4, "trials": 3},
+    **{"log_every": 1, "checkpoint_every": 3, "chunk": 5, "workers": 1, "held_out_every": 4, "trials": 3, "averaged": 1},
 }
 PARAMS = Evolution(**BLOCK)
 
@@ -87,6 +87,33 @@ def test_evolution_climbs_and_ships_the_mean(tmp_path: Path) -> None:
     assert [int(row["step"]) for row in rows if "validation/worth" in row] == list(range(4, 61, 4))
 
 
+def lucky(chunks: Sequence[Chunk]) -> list[np.ndarray]:
+    """Each trial adds a luck of its own, as great as what is to be gained."""
+    return [worth(*chunk) + np.random.default_rng(list(chunk[0].tobytes())).normal(0, 1, (len(chunk[0]), 1)) for chunk in chunks]
+
+
+def test_the_model_is_the_average_of_the_last_means(tmp_path: Path) -> None:
+    params = PARAMS.model_copy(update={"steps": 60, "averaged": 20})
+    shipped, means = Bowl(), []
+    evolve(shipped, params, HERE, Work(tmp_path / "averaged", ""), lucky, lambda step, row: None)
+    for steps in range(41, 61):
+        plain, each = Bowl(), params.model_copy(update={"steps": steps, "averaged": 1})
+        evolve(plain, each, HERE, Work(tmp_path / str(steps), ""), lucky, lambda step, row: None)
+        means.append(plain.weights.detach())
+    assert torch.allclose(shipped.weights, torch.stack(means).mean(0), atol=1e-6)
+    off = [float((mean - 1).square().sum()) for mean in means]
+    assert float((shipped.weights.detach() - 1).square().sum()) < 0.5 * float(np.mean(off)), "luck is averaged out"
+
+
+def test_no_more_than_the_later_half_of_the_means_is_averaged() -> None:
+    search, seen = Search(PARAMS.model_copy(update={"averaged": 100}), np.zeros(6)), []
+    for generation in range(1, 8):
+        candidates = search.ask()
+        search.tell(worth(candidates, np.zeros(len(candidates), int))[:, 0])
+        seen.append(search._strategy.mean.copy())
+        assert np.allclose(search.mean, np.mean(seen[-((generation + 1) // 2) :], axis=0))
+
+
 def test_a_search_that_was_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     class Killed(Exception):  # noqa: N818
         pass
@@ -96,13 +123,14 @@ def test_a_search_that_was_killed_goes_on_to_the_same_bits(tmp_path: Path) -> No
         if step == generation:
             raise Killed
 
-    whole = evolved(tmp_path / "whole", serial)
+    params = PARAMS.model_copy(update={"averaged": 3})
+    whole = evolved(tmp_path / "whole", serial, params=params)
     for generation in (2, 5, 7):
         seen: list[int] = []
         with pytest.raises(Killed):
-            evolved(tmp_path / "parts", serial, partial(kill_at, generation))
+            evolved(tmp_path / "parts", serial, partial(kill_at, generation), params)
     seen = []
-    assert evolved(tmp_path / "parts", serial, partial(kill_at, 0)) == whole
+    assert evolved(tmp_path / "parts", serial, partial(kill_at, 0), params) == whole
     assert seen[0] == 7, "it went on from the checkpoint of generation 6"
 
 

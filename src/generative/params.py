@@ -87,6 +87,7 @@ class Evolution(Training):
     workers: Annotated[int, Field(gt=0, le=1024)]  # processes that share the trials; 1 does them here. No result depends on it
     held_out_every: Positive  # generations between held-out figures of the mean
     trials: Positive  # of each held-out figure
+    averaged: Positive  # generations whose means are averaged into the model, at most the later half of them
 
 
 _SHORT = reprlib.Repr()

@@ -1,7 +1,9 @@
 """Evolution instead of descent: CMA-ES (Hansen 2016, arXiv:1604.00772) with a diagonal covariance, as the `cma` package has it.
 
 A step of `params` is a generation, `batch_size` the candidates in it, `accumulate` the trials of each, `learning_rate` the first step size.
-The mean of the search distribution is what is trained: it does far better than the candidates scattered around it.
+The mean of the search distribution is what is trained: it does far better than the candidates scattered around it. Luck moves it, once
+fitness differs by less than the trials do; the model is therefore the average of the means of the last `averaged` generations, as of the
+iterates of a stochastic approximation (Polyak and Juditsky 1992), 1 being the mean as CMA-ES has it.
 
 The search is a function of its seed and of the fitness of every candidate so far, and that is all a checkpoint keeps: told the same answers
 again, which takes milliseconds a generation, it stands where it stood. Trials are a function of (seed, generation), so a run that goes on
@@ -10,6 +12,7 @@ equals the uninterrupted one bit for bit.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -84,6 +87,8 @@ class Search:
             "verb_log": 0,
         }
         self._strategy = cma.CMAEvolutionStrategy(start, params.learning_rate, options)
+        self._means: deque[NDArray[np.float64]] = deque([np.asarray(start)], params.averaged)
+        self._told = 0
         self._asked: list[NDArray[np.float64]] = []
 
     def ask(self) -> NDArray[np.float32]:
@@ -93,10 +98,14 @@ class Search:
 
     def tell(self, fitness: NDArray[np.float64]) -> None:
         self._strategy.tell(self._asked, (-fitness).tolist())
+        self._means.append(self._strategy.mean.copy())
+        self._told += 1
 
     @property
     def mean(self) -> NDArray[np.float32]:
-        return np.asarray(self._strategy.mean, np.float32)
+        """(P,) of the last `averaged` generations, at most the later half of all: the first are far from where the search is now."""
+        later = max(1, (self._told + 1) // 2)
+        return np.mean(list(self._means)[-later:], axis=0).astype(np.float32)
 
     @property
     def sigma(self) -> float:
