@@ -95,6 +95,8 @@ def test_the_loss_in_pieces_survives_a_word_that_was_held_for_impossible() -> No
         (1.0, 0, 0.76, [0.5, 0.25, 0.15, 0]),
         (1.0, 3, 0.5, [0.5, 0, 0, 0]),
         (0.0, 0, 1.0, [1, 0, 0, 0]),
+        (1e-300, 0, 1.0, [1, 0, 0, 0]),
+        (1e-300, 3, 0.9, [1, 0, 0, 0]),
     ],
 )
 def test_a_token_is_chosen_among_the_probable_ones_with_their_chances(

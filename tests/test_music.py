@@ -85,9 +85,11 @@ def test_notes_and_durations_have_temperatures_of_their_own() -> None:
     model, begun = transformer(), torch.tensor([[0, 0], [4, 1]])
     model.next_note.bias.data[4] = 3.0  # C4 is the likeliest
     with torch.no_grad():
-        cold = model.sample(200, begun, note_temperature=0.001, duration_temperature=5.0)[:, 2]
+        cold = model.sample(200, begun, note_temperature=1e-300, duration_temperature=5.0)[:, 2]
         hot = model.sample(200, begun, note_temperature=5.0, duration_temperature=0.001)[:, 2]
     assert (cold[:, 0] == 4).all()
+    with pytest.raises(UsageError, match="note_temperature: expected"):
+        model.sample(1, note_temperature=0.0)
     assert len(cold[:, 1].unique()) == 2
     assert len(hot[:, 0].unique()) == 7
     assert len(hot[model.timed[hot[:, 0]]][:, 1].unique()) == 1

@@ -11,7 +11,7 @@ import re
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -75,6 +75,14 @@ class Training(Block):
     threads: Threads  # of torch: part of the catalogue, because it changes the last bits of a sum
     log_every: Positive  # steps a point of the curve averages over
     checkpoint_every: Positive  # steps between checkpoints, each with held-out figures
+
+    def asked(self, **values: Any) -> Self:
+        """The block with the values that a person asks for in its place; None asks for none.
+
+        Raises:
+            UsageError: a value that the block could not have.
+        """
+        return typed(type(self), self.model_dump() | {key: value for key, value in values.items() if value is not None}, "sample")
 
 
 class Evolution(Training):

@@ -35,13 +35,6 @@ def colours(info: Info) -> int:
     return info.shape[0]
 
 
-def heat(asked: float | None, params: Params) -> float:
-    """The temperature to draw at. Raises: UsageError: the one that is asked for is none."""
-    if asked is not None and not 0 < asked < math.inf:
-        raise UsageError(f"temperature: expected a number above 0, got {asked}")
-    return params.temperature if asked is None else asked
-
-
 def figures(nats: Tensor, info: Info) -> dict[str, Tensor]:
     """-log p in nats: of an image, summed over `nats` (B, 1 or C, H, W), and of one of its values, also in bits; means over the batch."""
     image = nats.flatten(1).sum(1).mean()

@@ -21,7 +21,7 @@ from generative.errors import UsageError
 from generative.models.exhibit import Exhibit, Table, Text
 from generative.models.model import Loss
 from generative.nn.vocabulary import choose, cross_entropy, nats
-from generative.params import Fraction, Training, typed
+from generative.params import Fraction, Training
 
 TEXTS, COOL, TOP, PROMPT, SHOWN = 8, 0.3, 5, 8, 60
 Read = Callable[[Tensor, Any], tuple[Tensor, Any]]  # tokens (B, T) and a state to hidden (B, T, D) and the next state
@@ -33,14 +33,8 @@ class Params(Training):
     top_p: Fraction  # draws among the fewest tokens whose probabilities reach this sum; 1 among all
 
     def choice(self, temperature: float | None, top_k: int | None, top_p: float | None) -> tuple[float, int, float]:
-        """What is asked for, else what the block says, as `choose` takes it.
-
-        Raises:
-            UsageError: a value that the block could not have.
-        """
-        asked = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-        changes = {key: value for key, value in asked.items() if value is not None}
-        block = typed(type(self), self.model_dump() | changes, "sample")
+        """What is asked for, else what the block says, as `choose` takes it."""
+        block = self.asked(temperature=temperature, top_k=top_k, top_p=top_p)
         return block.temperature, block.top_k, block.top_p
 
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from generative.nn.temperature import tempered
+
 PIECE, GROUP = 256, 4  # tokens whose probabilities are made at once, and pieces whose gradients are
 
 
@@ -37,7 +39,7 @@ def choose(logits: Tensor, temperature: float, top_k: int, top_p: float) -> Tens
     """
     if temperature == 0:
         return logits.argmax(-1)
-    probabilities = (logits.float() / temperature).softmax(-1)
+    probabilities = tempered(logits, temperature)
     if 0 < top_k < logits.shape[1]:
         least = probabilities.topk(top_k).values[:, -1:]
         probabilities = probabilities.masked_fill(probabilities < least, 0)

@@ -22,6 +22,7 @@ from generative.models.exhibit import Exhibit
 from generative.models.model import Loss, Model, Objective
 from generative.nn.initialise import glorot
 from generative.nn.masked import Masked, draw
+from generative.nn.temperature import tempered
 
 
 class Params(pixels.Params):
@@ -105,13 +106,14 @@ class PixelCNN(Model):
 
     def complete(self, x: Tensor, start: int, temperature: float | None = None) -> Tensor:
         """The images with the rows from `start` on drawn anew."""
-        return draw(self.network, x.clone(), start, self.pixel(pixels.heat(temperature, self.params)), together=1)
+        heat = self.params.asked(temperature=temperature).temperature
+        return draw(self.network, x.clone(), start, self.pixel(heat), together=1)
 
     def pixel(self, temperature: float) -> Callable[[Tensor, slice], Tensor]:
         """What draws one colour (B, 1) in [-1, 1] of a pixel from its logits (B, C x levels), by the inverse of its distribution."""
 
         def choose(logits: Tensor, chosen: slice) -> Tensor:
-            probabilities = (logits.unflatten(1, (self.info.shape[0], -1))[:, chosen] / temperature).softmax(-1)
+            probabilities = tempered(logits.unflatten(1, (self.info.shape[0], -1))[:, chosen], temperature)
             threshold = torch.rand(*probabilities.shape[:2], 1, device=logits.device)
             return self.shown((probabilities.cumsum(-1) < threshold).sum(-1).clamp(max=self.params.levels - 1))
 

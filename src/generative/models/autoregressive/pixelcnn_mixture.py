@@ -21,6 +21,7 @@ from generative.models import pixels
 from generative.models.exhibit import Exhibit
 from generative.models.model import Loss, Model, Objective
 from generative.nn.masked import Above, Left, Point, draw
+from generative.nn.temperature import tempered
 from generative.params import Fraction, Positive
 
 HALF = 1 / 255  # half of the distance between two values in [-1, 1]
@@ -122,7 +123,8 @@ class PixelCNNMixture(Model):
 
     def complete(self, x: Tensor, start: int, temperature: float | None = None) -> Tensor:
         """The images with the rows from `start` on drawn anew."""
-        return draw(self.network, x.clone(), start, self.pixel(pixels.heat(temperature, self.params)), together=self.colours)
+        heat = self.params.asked(temperature=temperature).temperature
+        return draw(self.network, x.clone(), start, self.pixel(heat), together=self.colours)
 
     def pixel(self, temperature: float) -> Callable[[Tensor, slice], Tensor]:
         """What draws pixels (B, C) in [-1, 1] from their parameters (B, P): a component, then each colour around its mean.
@@ -134,7 +136,7 @@ class PixelCNNMixture(Model):
         def choose(parameters: Tensor, _: slice) -> Tensor:
             mixture = self.mixture(parameters)
             uniform = torch.rand(len(parameters), 1 + self.colours, device=parameters.device)
-            below = (mixture.logits / temperature).softmax(1).cumsum(1) < uniform[:, :1]
+            below = tempered(mixture.logits, temperature, 1).cumsum(1) < uniform[:, :1]
             component = below.sum(1).clamp(max=self.params.components - 1)
             means, log_scales, mixing = (part[torch.arange(len(part), device=part.device), :, component] for part in mixture[1:])
             noise = temperature * log_scales.exp() * uniform[:, 1:].logit()

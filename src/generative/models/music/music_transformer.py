@@ -24,6 +24,7 @@ from generative.errors import UsageError
 from generative.models.exhibit import Exhibit, Heatmap, Music
 from generative.models.model import Loss, Model, Objective
 from generative.nn.initialise import glorot
+from generative.nn.temperature import tempered
 from generative.nn.transformer import Decoder, sine_positions
 from generative.params import Fraction, Positive, Training, Width
 
@@ -99,7 +100,8 @@ class MusicTransformer(Model):
     ) -> Tensor:
         """(n, T, 2) from START; or, with the tokens `condition` (T', 2), they and as many more as an example has."""
         begun = self._start(n) if condition is None else condition.expand(n, -1, -1)
-        heat = Temperatures(note_temperature or self.params.note_temperature, duration_temperature or self.params.duration_temperature)
+        block = self.params.asked(note_temperature=note_temperature, duration_temperature=duration_temperature)
+        heat = Temperatures(block.note_temperature, block.duration_temperature)
         return self.extend(begun, self.window, heat)[0]
 
     def extend(self, x: Tensor, count: int, heat: Temperatures) -> tuple[Tensor, Tensor]:
@@ -115,18 +117,18 @@ class MusicTransformer(Model):
                 caches, place, unread = self.decoder.caches(self.window), 0, x[:, -(self.window + 1) // 2 :]
             hidden = self.decoder(self.embed(unread, place), caches)[:, -1]
             place += unread.shape[1]
-            likely = (self.next_note(hidden).float() / heat.note).softmax(-1)
+            likely = tempered(self.next_note(hidden), heat.note)
             note = likely.multinomial(1)[:, 0]
-            duration = self._duration(self.next_duration(hidden).float() / heat.duration, note)
+            duration = self._duration(self.next_duration(hidden), heat.duration, note)
             unread = torch.stack([note, duration], dim=-1)[:, None]
             x = torch.cat([x, unread], dim=1)
             probabilities.append(likely)
         return x, torch.stack(probabilities, dim=1) if probabilities else x.new_zeros(len(x), 0, len(self.timed)).float()
 
-    def _duration(self, logits: Tensor, note: Tensor) -> Tensor:
+    def _duration(self, logits: Tensor, temperature: float, note: Tensor) -> Tensor:
         """A duration that fits each note: 0 for START, keys and metres, else one above 0."""
         fits = self.lasting[None] == self.timed[note][:, None]
-        return logits.masked_fill(~fits, -torch.inf).softmax(-1).multinomial(1)[:, 0]
+        return tempered(logits.masked_fill(~fits, -torch.inf), temperature).multinomial(1)[:, 0]
 
     def _start(self, n: int) -> Tensor:
         start = [self.info.vocabulary["notes"].index(START), self.info.vocabulary["durations"].index(NO_TIME)]
