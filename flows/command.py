@@ -35,11 +35,10 @@ def _arguments(name: str, about: str) -> dict[str, Any]:
     if name == "world_models":
         told = "rounds, each collected by the controller of the one before (generative.rounds); as params.yaml has them where not given"
         parser.add_argument("--iterations", type=_positive, metavar="N", help=told)
-    at_once = "processes that try candidates" if name == "world_models" else "stages at once"
+    at_once, what = ("processes of this machine that try candidates", "trials") if name == "world_models" else ("stages at once", "stages")
     parser.add_argument("--workers", type=_positive, metavar="N", help=f"{at_once}; as many as cores, or Dask workers, where not given")
-    if name != "world_models":
-        parser.add_argument("--runner", choices=["process", "dask"], help="where stages run: on this machine, or by a scheduler's workers")
-        parser.add_argument("--scheduler", metavar="ADDRESS", help="of Dask, as tcp://127.0.0.1:8786; else DASK_SCHEDULER_ADDRESS")
+    parser.add_argument("--runner", choices=["process", "dask"], help=f"where {what} run: on this machine, or by a scheduler's workers")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of Dask, as tcp://127.0.0.1:8786; else DASK_SCHEDULER_ADDRESS")
     return _settled(parser, vars(parser.parse_args()))
 
 

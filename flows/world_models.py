@@ -10,9 +10,9 @@ if __name__ == "__main__":  # before Prefect is imported, so that --help answers
     raise SystemExit(main("world_models", "Bring world models up to date, their trials fanned out over many processes."))
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -32,39 +32,47 @@ from flows.view import View
 from generative import params
 from generative.catalogue import Catalogue
 from generative.data import shards
+from generative.files import write_file
 from generative.models.model import Model
 from generative.params import Evolution
 from generative.stages import train
 from generative.training.evolve import Measure
-from generative.training.learn import crew, learn
-from generative.training.workers import Workers
-from tasks.chunk import at_work, chunk
+from generative.training.learn import learn, trade
+from generative.training.workers import Setup, Workers
+from tasks.chunk import Answering, at_work, chunk
+from tasks.cluster import hiring
 from tasks.dvc import ask, cores, make_ready, stop_all
+from tasks.worker import shard
+
+Hire = Callable[[Setup], AbstractContextManager[Answering]]
 
 
 @flow(name="world-models")
-def world_models(names: list[str] | None = None, workers: Number = None, iterations: Number = None) -> None:
+def world_models(names: list[str] | None = None, workers: Number = None, iterations: Number = None, scheduler: str | None = None) -> None:
     """Bring the models that are evolved in a world up to date, with all that they need.
 
     Args:
         names: Models of params.yaml; all that are evolved where none is given.
         workers: Processes that try candidates side by side; the number of cores where not given.
         iterations: Rounds, each collected by the controller of the one before; as params.yaml has them where not given.
+        scheduler: Address of a Dask scheduler whose workers collect rollouts and try candidates; processes of this machine where not given.
     """
     try:
         found = prepared() or survey(unrolled(names or [], iterations), make_ready)
-        results = found.checked + _stages(found, workers or cores())
+        with ExitStack() as stack:
+            far = stack.enter_context(hiring(scheduler)) if scheduler and found.needs else None
+            results = found.checked + _stages(found, far or (lambda setup: Workers(setup, workers or cores())))
     finally:  # Ctrl-C, SIGTERM, a cancelled run: nothing that we started outlives us
         stop_all()
     publish(results)
     conclude(results, found)
 
 
-def _stages(found: Survey, workers: int) -> list[Result]:
+def _stages(found: Survey, hire: Hire) -> list[Result]:
     """One stage after another: each is a chain's next link, and what can be shared is shared within it."""
     seconds = forecast.expected(found.needs, known := forecast.known())
-    ahead = {f"train@{name}": partial(evolve_ahead, name, workers) for name in evolving()}
-    ahead |= {f"download@{name}": partial(collect_ahead, name, workers) for name in collected()}
+    ahead = {f"train@{name}": partial(evolve_ahead, name, hire) for name in evolving()}
+    ahead |= {f"download@{name}": partial(collect_ahead, name, hire) for name in collected()}
 
     def submit(stage: str) -> Future:
         try:
@@ -80,7 +88,7 @@ def _stages(found: Survey, workers: int) -> list[Result]:
         return carry_out(found.needs, submit, 1, view, forecast.urgency(found.needs, seconds))
 
 
-def evolve_ahead(name: str, workers: int) -> None:
+def evolve_ahead(name: str, hire: Hire) -> None:
     """Evolves an entry of the catalogue to its last checkpoint, from which its stage goes on to write down what came of it."""
     ready = train.begin(name)
     with ExitStack() as stack:
@@ -90,7 +98,7 @@ def evolve_ahead(name: str, workers: int) -> None:
             progress(step, row)
             record.run.metrics({key: value for key, value in row.items() if key != "step"}, step)
 
-        learn(*ready, watch, lambda *of: fanned(name, workers, *of))
+        learn(*ready, watch, lambda *of: fanned(name, hire, *of))
 
 
 def collected() -> list[str]:
@@ -98,26 +106,36 @@ def collected() -> list[str]:
     return [name for name, block in params.read()["data"].items() if str(block.get("source")).startswith("rollouts/")]
 
 
-def collect_ahead(name: str, workers: int) -> None:
+def collect_ahead(name: str, hire: Hire) -> None:
     """Drives the shards of a data set that are not there yet, to where its stage looks for them."""
     source, module = Catalogue.read().source(name)
     assert isinstance(source, shards.Gathered)
     work = shards.work_folder(source, name)
-    waiting = [(shard,) for shard in shards.planned(source) if not (work / shard.file).exists()]
-    with Workers(partial(partial, module.make, source, work), workers) as processes:
-        done(name, "shards", processes, waiting)
+    waiting = [(wanted,) for wanted in shards.planned(source) if not (work / wanted.file).exists()]
+    with hire(partial(partial, shard, module.__name__, source)) as processes:
+        done(name, "shards", Kept(processes, work), waiting)
 
 
-def done(name: str, title: str, processes: Workers, requests: Sequence[tuple[Any, ...]]) -> list[Any]:
+class Kept:
+    """Writes each file of episodes down when it is there, so that it is not lost with the others."""
+
+    def __init__(self, processes: Answering, folder: Path) -> None:
+        self.processes, self.folder = processes, folder
+
+    def answer(self, request: tuple[shards.Shard]) -> None:
+        write_file(self.folder / request[0].file, self.processes.answer(request))
+
+
+def done(name: str, title: str, processes: Answering, requests: Sequence[tuple[Any, ...]]) -> list[Any]:
     """The answers to requests, each by a task of its own."""
     at_work[name] = processes, requests
     return [answer.result() for answer in [chunk.submit(name, title, number) for number in range(len(requests))]]
 
 
 @contextmanager
-def fanned(name: str, workers: int, model: Model, block: Evolution, folder: Path) -> Iterator[Measure]:
+def fanned(name: str, hire: Hire, model: Model, block: Evolution, folder: Path) -> Iterator[Measure]:
     """What answers chunks of trials by tasks, one a chunk."""
-    with crew(model, block, folder, count=workers) as processes:
+    with hire(trade(model, block, folder)) as processes:
         rounds = count(1)
 
         yield lambda chunks: done(name, f"round {next(rounds)}", processes, [("fitness", *part) for part in chunks])

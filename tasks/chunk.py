@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from generative.training.workers import Workers
 
-at_work: dict[str, tuple[Workers, Sequence[tuple[Any, ...]]]] = {}  # by entry: who works for it, and the chunks of this round
+class Answering(Protocol):
+    """Who tries it: processes of this machine, or a scheduler's."""
+
+    def answer(self, request: tuple[Any, ...], /) -> Any: ...
+
+
+at_work: dict[str, tuple[Answering, Sequence[tuple[Any, ...]]]] = {}  # by entry: who works for it, and the chunks of this round
 
 
 @task(task_run_name="{name} {round} chunk {number}", tags=["compute"], cache_policy=NO_CACHE)

@@ -7,11 +7,12 @@ no way to Prefect's server, and Dask's scheduler nothing of this project.
 from __future__ import annotations
 
 import os
+import pickle
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import count
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from generative.errors import UsageError
+from generative.training.workers import Setup
 from tasks.dvc import Outcome, Say, StageFailedError, ask, handed_to, stopping
 from tasks.record import RECORD
 from tasks.worker import Introduction, Order, differing, facts, introduce, pack, remote
@@ -59,6 +61,28 @@ def joined(address: str, before: Mapping[str, Iterable[str]]) -> Iterator[Cluste
     Raises:
         UsageError: what a cluster needs is not there.
     """
+    with _client(address) as client:
+        cluster = Cluster(client, before)
+        cluster.meet(remotes=True)
+        with handed_to(cluster.run):
+            yield cluster
+
+
+@contextmanager
+def hiring(address: str) -> Iterator[Callable[[Setup], AbstractContextManager[Hired]]]:
+    """Within the block, hires the workers of a scheduler for a trade. They need no remote: what they need to know is told to them.
+
+    Raises:
+        UsageError: what a cluster needs is not there.
+    """
+    with _client(address) as client:
+        cluster = Cluster(client, {})
+        cluster.meet(remotes=False)
+        yield lambda setup: nullcontext(Hired(cluster, setup))
+
+
+@contextmanager
+def _client(address: str) -> Iterator[Any]:
     look(address)
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # what goes wrong is said here, in one message
     from distributed import Client
@@ -68,10 +92,7 @@ def joined(address: str, before: Mapping[str, Iterable[str]]) -> Iterator[Cluste
     except (OSError, ValueError):
         raise _nobody_at(address) from None
     with client:  # whose farewell ends what still runs for us
-        cluster = Cluster(client, before)
-        cluster.meet()
-        with handed_to(cluster.run):
-            yield cluster
+        yield client
 
 
 class Cluster:
@@ -84,20 +105,20 @@ class Cluster:
         self.topic = f"generative-{uuid4().hex}"
         client.subscribe_topic(self.topic, self._hear)
 
-    def meet(self) -> None:
-        """Raises: UsageError: there is no worker, or one that would come to other results, or stand in another's way."""
-        if not remote():
+    def meet(self, remotes: bool) -> None:
+        """Raises: UsageError: there is no worker, or one that would come to other results, stand in another's way, or lacks a remote."""
+        if remotes and not remote():
             raise UsageError(f".dvc/config: {REMOTE}")
         met = self.client.run(_there("introduce"), on_error="return")
         if not met:
             raise UsageError(f"--scheduler {self.client.scheduler.address}: expected workers, it has none; docs/cluster.md starts some")
         folders = {introduce().folder: "the flow"}
         for worker, them in met.items():
-            if flaw := self._flaw(worker, them, folders):
+            if flaw := self._flaw(worker, them, folders, remotes):
                 raise UsageError(f"worker {worker}: {flaw}")
             folders[them.folder] = worker
 
-    def _flaw(self, worker: str, them: Introduction | Exception, folders: Mapping[str, str]) -> str:
+    def _flaw(self, worker: str, them: Introduction | Exception, folders: Mapping[str, str], remotes: bool) -> str:
         if not isinstance(them, Introduction):
             return f"expected one started by `python -m dask worker` in a clone of this project, got {them!r}"
         if them.folder in folders:
@@ -106,7 +127,7 @@ class Cluster:
             return f"{them.folder}: {difference}"
         if self.workers[worker]["nthreads"] != 1:
             return f"{them.folder}: expected --nthreads 1, for one DVC does one stage at a time, got {self.workers[worker]['nthreads']}"
-        return "" if them.remote else f"{them.folder}: {REMOTE}"
+        return "" if them.remote or not remotes else f"{them.folder}: {REMOTE}"
 
     @property
     def workers(self) -> dict[str, Any]:
@@ -123,14 +144,18 @@ class Cluster:
         before = [other for other in self.before[stage] if "@" in other]  # the check leaves nothing that a remote has
         with self.writing:
             order = Order(RECORD.read_text(), pack(self.before[stage]).files, stage, before, self.facts, execution, self.topic)
-        future = self.client.submit(_there("carry_out"), vars(order), key=f"{stage}-{uuid4().hex}", pure=False)
-        try:
-            outcome, made = self._outcome(future, say)
-        finally:
-            future.cancel()
+        outcome, made = self.ask("carry_out", vars(order), name=stage, say=say)
         with self.writing:
             made.unpack()
         return outcome
+
+    def ask(self, function: str, *given: object, name: str, say: Say) -> Any:
+        """What a function of tasks/worker.py comes to where some worker calls it."""
+        future = self.client.submit(_there(function), *given, key=f"{name}-{uuid4().hex}", pure=False)
+        try:
+            return self._outcome(future, say)
+        finally:
+            future.cancel()
 
     def _outcome(self, future: Any, say: Say) -> Any:
         from distributed import CancelledError, KilledWorker
@@ -159,6 +184,27 @@ class Cluster:
     def _hear(self, event: tuple[float, tuple[str, str]]) -> None:
         stage, line = event[1]
         self.listeners[stage](line)
+
+
+class Hired:
+    """Takes the place of `Workers`: its requests are answered by the workers of a scheduler, each of which is told the trade once."""
+
+    def __init__(self, cluster: Cluster, setup: Setup) -> None:
+        self.cluster, self.token = cluster, uuid4().hex
+        self.given = {"setup": pickle.dumps(setup), "facts": cluster.facts}
+
+    def answer(self, request: tuple[Any, ...]) -> Any:
+        """Dask gives the request to another worker where one dies over it.
+
+        Raises:
+            StageFailedError: one worker after another died over it, or the flow is being stopped.
+        """
+        packed = pickle.dumps(request)
+        for given in (None, self.given):
+            known, answer = self.cluster.ask("answer", self.token, given, packed, name="trial", say=print)
+            if known:
+                break
+        return answer
 
 
 def give(stages: Iterable[str]) -> None:

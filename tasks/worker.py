@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 import platform
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import version
 from itertools import dropwhile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -136,6 +139,35 @@ def carry_out(given: Mapping[str, Any]) -> tuple[Outcome, Parcel]:
         heard = run(["repro", "--single-item", "--pull", order.stage], say, wanted, order.execution)
         _trade("push", [order.stage], wanted)
         return outcome(order.stage, heard), pack([order.stage])
+
+
+trades: dict[str, Callable[..., Any]] = {}  # by token: what was set up here for a flow that asks again and again
+
+
+def answer(token: str, given: Mapping[str, Any] | None, request: bytes) -> tuple[bool, Any]:
+    """(whether the trade of this token is known here, the answer to a request of it).
+
+    Args:
+        given: how the trade is set up, pickled, and the facts that must be the same here; None to ask whoever knows it already.
+
+    Raises:
+        StageFailedError: this clone is not the flow's.
+    """
+    if token not in trades:
+        if given is None:
+            return False, None
+        if difference := differing(given["facts"], facts()):
+            raise StageFailedError(f"{introduce().folder}: {difference}")
+        trades.clear()
+        trades[token] = pickle.loads(given["setup"])()  # noqa: S301 - whoever reaches a Dask worker lets it run what he likes
+    return True, trades[token](*pickle.loads(request))  # noqa: S301
+
+
+def shard(module: str, source: Any, wanted: Any) -> bytes:
+    """A file of episodes, as the module of its source makes it."""
+    with TemporaryDirectory() as folder:
+        import_module(module).make(source, Path(folder), wanted)
+        return (Path(folder) / wanted.file).read_bytes()
 
 
 def _trade(command: str, stages: Sequence[str], wanted: Callable[[], bool]) -> None:

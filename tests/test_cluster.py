@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import shutil
 import signal
@@ -10,6 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from workspace import Workspace
 from flows.command import _arguments
 from generative.errors import UsageError
 from tasks import cluster, policy, worker
-from tasks.dvc import away, handed_to, killed, last_words, outcome
+from tasks.dvc import StageFailedError, away, handed_to, killed, last_words, outcome
 from tasks.record import merged
 from tasks.worker import Introduction, differing, pack
 
@@ -102,6 +104,18 @@ def test_a_gpu_here_is_nothing_to_stages_elsewhere(monkeypatch: pytest.MonkeyPat
     assert not away()
 
 
+def test_a_worker_learns_a_trade_once_and_only_from_a_flow_of_its_own_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(worker, "trades", {"old": min})
+    given = {"setup": pickle.dumps(partial(partial, pow, 2)), "facts": worker.facts()}
+    assert worker.answer("new", None, pickle.dumps((3,))) == (False, None)
+    with pytest.raises(StageFailedError, match=r"params\.yaml is not the flow's"):
+        worker.answer("new", given | {"facts": worker.facts() | {"params.yaml": "x"}}, pickle.dumps((3,)))
+    assert worker.answer("new", given, pickle.dumps((3,))) == (True, 8)
+    assert worker.answer("new", None, pickle.dumps((5,))) == (True, 32)
+    assert list(worker.trades) == ["new"], "what an earlier flow needed is let go"
+
+
 class Client:
     """What a scheduler with these workers answers."""
 
@@ -143,12 +157,12 @@ def test_a_worker_that_would_do_harm_is_refused(client: Any, message: str, monke
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(cluster, "remote", lambda: "store")
     monkeypatch.setattr(worker, "remote", lambda: "store")
-    cluster.Cluster(Client(here()), {}).meet()
+    cluster.Cluster(Client(here()), {}).meet(remotes=True)
     with pytest.raises(UsageError, match=message):
-        cluster.Cluster(client(), {}).meet()
+        cluster.Cluster(client(), {}).meet(remotes=True)
     monkeypatch.setattr(cluster, "remote", lambda: "")
     with pytest.raises(UsageError, match=r"\.dvc/config: expected a default DVC remote"):
-        cluster.Cluster(Client(here()), {}).meet()
+        cluster.Cluster(Client(here()), {}).meet(remotes=True)
 
 
 @pytest.fixture

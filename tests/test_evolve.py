@@ -92,6 +92,19 @@ def lucky(chunks: Sequence[Chunk]) -> list[np.ndarray]:
     return [worth(*chunk) + np.random.default_rng(list(chunk[0].tobytes())).normal(0, 1, (len(chunk[0]), 1)) for chunk in chunks]
 
 
+def gpu() -> Any:
+    return partial(os.environ.get, "CUDA_VISIBLE_DEVICES")
+
+
+def test_each_worker_has_a_gpu_of_its_own_as_long_as_there_are_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    with Workers(gpu, 3) as workers:
+        assert [worker.ask(()) for worker in workers.all] == ["4", "6", "4"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with Workers(gpu, 2) as workers:
+        assert [worker.ask(()) for worker in workers.all] == ["", ""]
+
+
 def test_the_model_is_the_average_of_the_last_means(tmp_path: Path) -> None:
     params = PARAMS.model_copy(update={"steps": 60, "averaged": 20})
     shipped, means = Bowl(), []

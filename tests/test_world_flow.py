@@ -13,14 +13,20 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
+from hired import Hiring
 from workspace import Workspace, copy, make
 
 from flows import command
 from generative.stages.download import download
 from generative.stages.train import train
+from generative.training.workers import Setup, Workers
 
 ENTRY, DATA = "world_controller", "car_rollouts"
 RESULTS = (f"data/models/{ENTRY}/weights.safetensors", f"data/metrics/{ENTRY}/curve.csv")
+
+
+def two(setup: Setup) -> Workers:
+    return Workers(setup, 2)
 
 
 class Threads:
@@ -62,7 +68,7 @@ def test_what_is_evolved_ahead_is_what_the_stage_would_have_made(own: Path, thre
     undisturbed = [(own / path).read_bytes() for path in RESULTS]
     shutil.rmtree(own / "data/models")
     shutil.rmtree(own / "data/metrics")
-    evolve_ahead(ENTRY, 2)
+    evolve_ahead(ENTRY, two)
     assert not (own / "data/models").exists()  # to write it down is the stage's part
     rounds = {title.split()[2] for title in threads.titles}
     assert rounds == {str(number) for number in range(1, 6)}  # four generations, and the held-out figure of the last
@@ -78,7 +84,7 @@ def test_what_is_collected_ahead_is_what_the_stage_would_have_made(own: Path, th
 
     undisturbed = {path.name: path.read_bytes() for path in sorted((own / "data/raw" / DATA).iterdir())}
     shutil.rmtree(own / "data/raw")
-    collect_ahead(DATA, 2)
+    collect_ahead(DATA, two)
     assert len(threads.titles) == 4
     monkeypatch.setattr(car, "make", lambda params, work, shard: pytest.fail("all that is left is to move what is there"))
     download(DATA)
@@ -102,21 +108,35 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return workspace
 
 
+@pytest.fixture
+def hiring(tmp_path: Path) -> Iterator[Hiring]:
+    hiring = Hiring(tmp_path)
+    yield hiring
+    hiring.close()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_flow_and_plain_dvc_make_the_same_even_where_a_worker_is_lost(chain: Workspace, tmp_path: Path) -> None:
+@pytest.mark.parametrize("runner", ["process", "dask"])
+def test_the_flow_and_plain_dvc_make_the_same_even_where_a_worker_is_lost(
+    chain: Workspace, tmp_path: Path, hiring: Hiring, runner: str
+) -> None:
     other = copy(chain, tmp_path / "other")
     for part in ("raw", "processed", "models", "metrics", "work"):
         shutil.rmtree(other.folder / "data" / part, ignore_errors=True)
     shutil.rmtree(other.folder / ".dvc/cache", ignore_errors=True)
     shutil.rmtree(other.folder / ".dvc/tmp", ignore_errors=True)
-    flow = other.start(sys.executable, "-m", "flows.world_models", "--workers", "2")
+    hired = [copy(other, tmp_path / name) for name in ("one", "two")] if runner == "dask" else []
+    for worker in hired:
+        hiring.hire(worker)
+    options = ("--runner", "dask", "--scheduler", hiring.address) if hired else ("--workers", "2")
+    flow = other.start(sys.executable, "-m", "flows.world_models", *options)
     lost = False
     deadline = time.monotonic() + 600
     while flow.poll() is None and not lost:
         assert time.monotonic() < deadline
         if (other.folder / f"data/work/{ENTRY}/checkpoint.pt").exists():
-            workers = other.processes("spawn_main")
+            workers = (hired[0] if hired else other).processes("spawn_main")  # Dask's nanny starts its worker so too
             workers[0].kill()
             lost = True
         time.sleep(0.02)

@@ -158,6 +158,12 @@ def frozen(folder: Path, device: str | torch.device) -> list[Model]:
     return [*before, load(folder / "model", device)] if (folder / "model").exists() else before
 
 
+def frozen_files(folder: Path) -> dict[str, bytes]:
+    """What `frozen` reads, by path within the folder: written into another, on whatever machine, it is read there."""
+    files = [path for part in FROZEN for path in sorted((folder / part).rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
 def keep_frozen(folder: Path, to: Path) -> None:
     """Copies the trained models that stand in a data set's folder into another folder."""
     for part in FROZEN:

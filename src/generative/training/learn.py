@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from generative import models
 from generative.data.store import Dataset, Info
 from generative.errors import UsageError
+from generative.files import write_file
 from generative.models.model import Model
 from generative.params import Evolution, Training
 from generative.training import checkpoint, device
@@ -23,7 +25,7 @@ from generative.training.curve import Curve
 from generative.training.descend import descend
 from generative.training.device import Place
 from generative.training.evolve import Measure, Watch, evolve
-from generative.training.workers import Workers
+from generative.training.workers import Setup, Workers
 
 Weights = dict[str, NDArray[Any]]
 
@@ -63,25 +65,37 @@ def alone(model: Model, params: Evolution, folder: Path) -> Iterator[Measure]:
 
 
 def crew(model: Model, params: Evolution, folder: Path, count: int | None = None) -> Workers:
-    """Worker processes, each with a copy of `model` as it is now, whose methods answer: a request is (name, arrays for its tensors).
+    """Worker processes that know the trade of `model` (`trade`).
+
+    Args:
+        count: of processes, instead of the block's.
+    """
+    return Workers(trade(model, params, folder), count or params.workers)
+
+
+def trade(model: Model, params: Training, folder: Path) -> Setup:
+    """A copy of `model` as it is now, to be set up in any process of any machine, where its methods answer: a request is (name, arrays
+    for its tensors).
 
     Args:
         folder: has the frozen models that `model` stands on.
-        count: of processes, instead of the block's.
     """
     weights = {key: value.cpu().numpy() for key, value in model.state_dict().items()}
     info: Info = model.info  # type: ignore[assignment]
-    return Workers(partial(ready, params, info, folder.absolute(), weights), count or params.workers)
+    return partial(ready, params, info, checkpoint.frozen_files(folder), weights)
 
 
-def ready(params: Training, info: Info, folder: Path, weights: Weights) -> Callable[..., NDArray[np.float64]]:
+def ready(params: Training, info: Info, frozen: dict[str, bytes], weights: Weights) -> Callable[..., NDArray[np.float64]]:
     """What answers the requests of one process."""
     place = device.place(params.precision, params.threads)
-    _, kind = models.find(params.model, f"{folder}: model")
+    _, kind = models.find(params.model, "model")
     model = checkpoint.build(kind, params, info)
     model.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
     if model.can("receive"):
-        model.receive(checkpoint.frozen(folder, place.device), None)
+        with TemporaryDirectory() as folder:
+            for path, content in frozen.items():
+                write_file(Path(folder) / path, content)
+            model.receive(checkpoint.frozen(Path(folder), place.device), None)
     place.put(model)
     model.eval()
 

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
@@ -46,7 +47,7 @@ class Workers:
         if self.count == 1:
             self.here = self.setup()
         else:
-            self.all = [Worker(self.setup) for _ in range(self.count)]
+            self.all = [Worker(self.setup, number) for number in range(self.count)]
             for worker in self.all:
                 self.idle.put(worker)
         return self
@@ -81,10 +82,10 @@ class Workers:
 
 
 class Worker:
-    """One process and the line to it."""
+    """One process and the line to it; where there are several GPUs, the workers take them in turn."""
 
-    def __init__(self, setup: Setup) -> None:
-        self.setup = setup
+    def __init__(self, setup: Setup, number: int = 0) -> None:
+        self.setup, self.number = setup, number
         self.line, self.process = self._start()
 
     def ask(self, request: tuple[Any, ...]) -> Any:
@@ -109,13 +110,15 @@ class Worker:
     def _start(self) -> tuple[Connection, Any]:
         context = get_context("spawn")  # a fork would inherit the threads' locks of torch and Prefect, and no CUDA
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self.setup, os.getpid()), daemon=True)
+        process = context.Process(target=_serve, args=(theirs, self.setup, self.number, os.getpid()), daemon=True)
         process.start()
         theirs.close()
         return ours, process
 
 
-def _serve(line: Connection, setup: Setup, parent: int) -> None:
+def _serve(line: Connection, setup: Setup, number: int, parent: int) -> None:
+    if gpus := visible_gpus():
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]  # torch, which looks at it once, is only imported by what follows
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; who asks us also ends us
     threading.Thread(target=_follow, args=[parent], daemon=True).start()
     answer = setup()
@@ -129,6 +132,13 @@ def _serve(line: Connection, setup: Setup, parent: int) -> None:
         except Exception as error:  # noqa: BLE001 - it is raised where the request came from
             reply = error
         line.send(reply)
+
+
+def visible_gpus() -> list[str]:
+    """The names of this machine's GPUs that may be used, as CUDA_VISIBLE_DEVICES has them."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name not in ("", "-1")]
+    return [str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
 
 
 def _follow(parent: int) -> None:
