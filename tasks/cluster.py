@@ -7,7 +7,6 @@ no way to Prefect's server, and Dask's scheduler nothing of this project.
 from __future__ import annotations
 
 import os
-import pickle
 import socket
 import threading
 import time
@@ -24,7 +23,7 @@ from generative.errors import UsageError
 from generative.training.workers import Setup
 from tasks.dvc import Outcome, Say, StageFailedError, ask, handed_to, stopping
 from tasks.record import RECORD
-from tasks.worker import Introduction, Order, differing, facts, introduce, pack, remote
+from tasks.worker import Introduction, Order, differing, facts, introduce, pack, packed, remote
 
 PATIENCE = 10  # seconds for a scheduler to answer
 REMOTE = "expected a default DVC remote for the data to pass through, found none; `dvc remote add --default` makes one"
@@ -191,7 +190,7 @@ class Hired:
 
     def __init__(self, cluster: Cluster, setup: Setup) -> None:
         self.cluster, self.token = cluster, uuid4().hex
-        self.given = {"setup": pickle.dumps(setup), "facts": cluster.facts}
+        self.given = {"setup": packed(setup), "facts": cluster.facts}
 
     def answer(self, request: tuple[Any, ...]) -> Any:
         """Dask gives the request to another worker where one dies over it.
@@ -199,9 +198,9 @@ class Hired:
         Raises:
             StageFailedError: one worker after another died over it, or the flow is being stopped.
         """
-        packed = pickle.dumps(request)
+        wanted = packed(request)
         for given in (None, self.given):
-            known, answer = self.cluster.ask("answer", self.token, given, packed, name="trial", say=print)
+            known, answer = self.cluster.ask("answer", self.token, given, wanted, name="trial", say=print)
             if known:
                 break
         return answer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 import platform
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -144,23 +143,37 @@ def carry_out(given: Mapping[str, Any]) -> tuple[Outcome, Parcel]:
 trades: dict[str, Callable[..., Any]] = {}  # by token: what was set up here for a flow that asks again and again
 
 
-def answer(token: str, given: Mapping[str, Any] | None, request: bytes) -> tuple[bool, Any]:
+Packed = tuple[dict[str, Any], list[bytearray]]  # by Dask, for which no scheduler has to know our code
+
+
+def packed(what: object) -> Packed:
+    """Anything, as plain types, to be unpacked by a worker."""
+    from distributed.protocol.serialize import serialize
+
+    header, frames = serialize(what, serializers=["pickle"])
+    return header, [bytearray(frame) for frame in frames]  # writable, as arrays should be
+
+
+def answer(token: str, given: Mapping[str, Any] | None, request: Packed) -> tuple[bool, Any]:
     """(whether the trade of this token is known here, the answer to a request of it).
 
     Args:
-        given: how the trade is set up, pickled, and the facts that must be the same here; None to ask whoever knows it already.
+        given: how the trade is set up, packed, and the facts that must be the same here; None to ask whoever knows it already.
 
     Raises:
         StageFailedError: this clone is not the flow's.
     """
+    from distributed.protocol.serialize import deserialize
+
+    unpacked: Callable[..., Any] = deserialize
     if token not in trades:
         if given is None:
             return False, None
         if difference := differing(given["facts"], facts()):
             raise StageFailedError(f"{introduce().folder}: {difference}")
         trades.clear()
-        trades[token] = pickle.loads(given["setup"])()  # noqa: S301 - whoever reaches a Dask worker lets it run what he likes
-    return True, trades[token](*pickle.loads(request))  # noqa: S301
+        trades[token] = unpacked(*given["setup"])()
+    return True, trades[token](*unpacked(*request))
 
 
 def shard(module: str, source: Any, wanted: Any) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
 import shutil
 import signal
@@ -107,12 +106,12 @@ def test_a_gpu_here_is_nothing_to_stages_elsewhere(monkeypatch: pytest.MonkeyPat
 def test_a_worker_learns_a_trade_once_and_only_from_a_flow_of_its_own_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(worker, "trades", {"old": min})
-    given = {"setup": pickle.dumps(partial(partial, pow, 2)), "facts": worker.facts()}
-    assert worker.answer("new", None, pickle.dumps((3,))) == (False, None)
+    given = {"setup": worker.packed(partial(partial, pow, 2)), "facts": worker.facts()}
+    assert worker.answer("new", None, worker.packed((3,))) == (False, None)
     with pytest.raises(StageFailedError, match=r"params\.yaml is not the flow's"):
-        worker.answer("new", given | {"facts": worker.facts() | {"params.yaml": "x"}}, pickle.dumps((3,)))
-    assert worker.answer("new", given, pickle.dumps((3,))) == (True, 8)
-    assert worker.answer("new", None, pickle.dumps((5,))) == (True, 32)
+        worker.answer("new", given | {"facts": worker.facts() | {"params.yaml": "x"}}, worker.packed((3,)))
+    assert worker.answer("new", given, worker.packed((3,))) == (True, 8)
+    assert worker.answer("new", None, worker.packed((5,))) == (True, 32)
     assert list(worker.trades) == ["new"], "what an earlier flow needed is let go"
 
 
