@@ -136,6 +136,7 @@ def test_a_saved_model_gives_the_same_in_a_fresh_process(name: str, in_built: Pa
     script = (
         "import sys, torch, generative; from generative.training.device import seed; from generative.data.store import open_dataset\n"
         "torch.set_num_threads(1); m = generative.load(f'data/models/{sys.argv[1]}'); seed(3)\n"
+        "assert 'torch._dynamo' not in sys.modules, 'torch has imported its compiler, which takes more than a second'\n"
         "with torch.no_grad():\n"
         "    y = m.sample(4) if m.can('sample') else m.features(open_dataset(f'data/processed/{m.params.data}').split('test')[:4])\n"
         "print(y.double().sum().item().hex())"

@@ -21,8 +21,9 @@ from typing import Any
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.overrides import TorchFunctionMode
 from tqdm import tqdm
 
 import generative
@@ -35,6 +36,7 @@ from generative.params import Training, typed
 
 SOURCE = Path(generative.__file__).parent
 SEAL = 32  # bytes
+SMALL = 2**28  # bytes: what is built from a few of them is built at once, anything larger is outlined before
 FROZEN = ("model", "before")  # in the folder of an encoded data set: what made it, and what made the data set that it was made from
 
 
@@ -105,6 +107,8 @@ def build(kind: type[Model], params: Training, info: Info) -> Model:
     """
     import psutil
 
+    if (model := small(kind, params, info)) is not None:
+        return model
     there = psutil.virtual_memory().total
     try:
         size = sum(value.nbytes for value in outline(kind, params, info).state_dict().values())
@@ -118,8 +122,44 @@ def build(kind: type[Model], params: Training, info: Info) -> Model:
     return kind(params, info)  # type: ignore[call-arg]
 
 
+def small(kind: type[Model], params: Training, info: Info) -> Model | None:
+    """A fresh model, or None, with torch's random state as it was, where it takes more than `SMALL` bytes to make one."""
+    state = torch.get_rng_state()
+    try:
+        with Sparing(SMALL):
+            return kind(params, info)  # type: ignore[call-arg]
+    except (TooLargeError, RuntimeError):
+        torch.set_rng_state(state)
+        return None
+
+
+class TooLargeError(Exception): ...
+
+
+class Sparing(TorchFunctionMode):
+    """Within it torch makes tensors of so many bytes in all, and raises `TooLargeError` instead of making more."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.left = limit
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        values = [*args, *(kwargs or {}).values()]
+        if not any(isinstance(value, Tensor) for value in values):  # it makes one of the sizes that it is given
+            numbers = [n for value in values for n in (value if isinstance(value, tuple | list) else [value]) if type(n) is int]
+            self._take(math.prod(n for n in numbers if n > 1))
+        made = func(*args, **(kwargs or {}))
+        self._take(made.nbytes if isinstance(made, Tensor) else 0)
+        return made
+
+    def _take(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise TooLargeError
+
+
 def outline(kind: type[Model], params: Training, info: Info) -> Model:
-    """The model without its numbers: it knows the sizes of its weights and takes no memory."""
+    """The model without its numbers: it knows the sizes of its weights and takes no memory, but a second to import what torch needs."""
     with torch.device("meta"):
         return kind(params, info)  # type: ignore[call-arg]
 
@@ -141,12 +181,14 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Any:
     except (OSError, SafetensorError) as error:
         raise UsageError(f"{path}: not a whole file of weights: {error}; `dvc checkout` restores it") from None
     try:
-        outline(kind, params, info).load_state_dict(tensors, assign=True)  # before anything as large as a damaged record may say is made
+        model = small(kind, params, info)
+        if model is None:
+            outline(kind, params, info).load_state_dict(tensors, assign=True)  # before all that a damaged record may say is made
+            model = kind(params, info)  # type: ignore[call-arg]
+        model.load_state_dict(tensors)
     except RuntimeError as error:
         details = textwrap.shorten(str(error), 400)
         raise UsageError(f"{path}: expected the weights that {folder / 'model.json'} describes: {details}") from None
-    model: Model = kind(params, info)  # type: ignore[call-arg]
-    model.load_state_dict(tensors)
     if model.can("receive"):
         model.receive(frozen(folder, device), None)
     return model.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
