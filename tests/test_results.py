@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from generative import results, scale
 from generative.errors import UsageError
@@ -124,6 +125,22 @@ def test_the_time_of_another_training_is_not_taken_for_this_one() -> None:
     Path("data/runs/train/mlp.json").write_text(json.dumps({**run, "params": MLP}))
     results.collect()
     assert rows("quick")[0][6:] == ["9.0", "7", "a GPU", "def"]
+
+
+def test_the_curve_of_a_search_at_the_books_size_is_kept_and_drawn() -> None:
+    block = VAE | {"held_out_every": 2}
+    Path("params.yaml").write_text(PARAMS.replace("steps: 200}", "steps: 200, held_out_every: 2}"))
+    curve = "step,series,term,value\n1,evolution,mean,3.5\n1,evolution,best,4\n1,evolution,sigma,0.1\n2,validation,return,5\n"
+    build("vae", block, {"figure": "return", "return": 5.0})
+    Path("data/metrics/vae/curve.csv").write_text(curve)
+    results.collect()
+    assert not Path("results/curves").exists()  # it is at no scale
+    Path("scales/book.yaml").write_text("models:\n  vae: {held_out_every: 2}\n")
+    scale.put("book", ["vae"])
+    results.collect()
+    assert Path("results/curves/book_vae.csv").read_text() == curve
+    with Image.open("docs/images/vae_book.png") as drawn:
+        assert drawn.width > drawn.height > 100
 
 
 def test_the_readme_shows_each_models_headline_at_each_scale() -> None:

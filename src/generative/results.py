@@ -5,6 +5,8 @@
 
 Rows of models that are not built now stay as they are. A model that was built from other parameters than params.yaml has now is
 left out, because its figures belong to no scale; so is one that was trained and not measured since.
+
+A search at the scale of the book takes hours: its curve is kept as results/curves/book_NAME.csv and drawn as docs/images/NAME_book.png.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from generative.scale import scale_of, scales
 
 COLUMNS = ["name", "data", "figure", "value", "published", "steps", "seconds", "seed", "device", "revision"]
 DATA, FOLDER, PUBLISHED, README = Path("data"), Path("results"), Path("scales/published.csv"), Path("README.md")
+LARGEST, IMAGES = "book", Path("docs/images")
 LOCK = Path("dvc.lock")
 START, END = "<!-- results -->", "<!-- /results -->"
 
@@ -40,7 +43,9 @@ def collect() -> None:
         elif not measured(name, block, recorded):
             print(f"{name}: left out, its figures are of another build; `dvc repro evaluate@{name}` measures it")
         else:
-            rows.setdefault(scale_of(name), []).extend(_rows(name, built["params"], figures))
+            rows.setdefault(scale := scale_of(name), []).extend(_rows(name, built["params"], figures))
+            if scale == LARGEST and "held_out_every" in block:
+                _keep_search(name)
     for scale, new in rows.items():
         _merge(scale, new, list(content["models"]))
 
@@ -129,6 +134,29 @@ def _rows(name: str, block: dict[str, Any], figures: dict[str, Any]) -> list[dic
         {**common, "figure": figure, "value": f"{value:.6g}", "published": known.get(figure, {}).get("value", "")}
         for figure, value in numbers(figures).items()
     ]
+
+
+def _keep_search(name: str) -> None:
+    """Copies the curve of a search and draws it: what a generation's candidates return, and the model itself on tracks held out."""
+    import pandas as pd
+    import torch
+
+    from generative.models.exhibit import Lines
+    from generative.stages.pictures import draw
+
+    curve = (DATA / "metrics" / name / "curve.csv").read_text(encoding="utf-8")
+    write_file(FOLDER / "curves" / f"{LARGEST}_{name}.csv", curve)
+    points = pd.read_csv(FOLDER / "curves" / f"{LARGEST}_{name}.csv")
+
+    def line(series: str, term: str) -> tuple[torch.Tensor, torch.Tensor]:
+        chosen = points[(points.series == series) & (points.term == term)]
+        return torch.tensor(chosen.step.to_numpy()), torch.tensor(chosen.value.to_numpy())
+
+    returns = {"best candidate": line("evolution", "best"), "mean of the candidates": line("evolution", "mean")}
+    returns["the model, held-out tracks"] = line("validation", "return")
+    panels = [("return", returns), ("step size", {"sigma": line("evolution", "sigma")})]
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    draw(Lines(f"{name}_{LARGEST}", "", panels, "generation", ""), IMAGES)
 
 
 def _merge(scale: str, new: list[dict[str, str]], order: list[str]) -> None:
