@@ -23,8 +23,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	touch $@
 
 repro: setup  ## build everything in params.yaml that is out of date
-	python -m tasks.mend
-	dvc repro
+	python -m tasks.repro
 	@echo "Done: 'make gallery' makes a page of it, 'make ui' shows the runs, 'dvc metrics show' the figures."
 
 status: setup  ## what is out of date

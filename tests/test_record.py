@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
@@ -66,6 +69,25 @@ def test_the_first_stage_begins_a_record(monkeypatch: pytest.MonkeyPatch) -> Non
     data = load_yaml(ROOT / "dvc.lock")["stages"]["check"]
     change("check", data, monkeypatch)
     assert parse_yaml(Path("dvc.lock").read_text(encoding="utf-8"), "") == {"schema": "2.0", "stages": {"check": data}}
+
+
+PIPELINE = "stages: {a: {cmd: echo 1 > x, outs: [x]}, b: {cmd: cat x x > y, deps: [x], outs: [y]}}"
+
+
+def test_the_command_builds_and_records_what_plain_dvc_does(tmp_path: Path) -> None:
+    built = {}
+    for command in ("dvc repro", "python -m tasks.repro"):
+        (place := tmp_path / command.replace(" ", "_")).mkdir()
+        (place / "dvc.yaml").write_text(PIPELINE)
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        for words in ("dvc init --quiet --no-scm", command):
+            subprocess.run(words.split(), cwd=place, env=environment, check=True, capture_output=True)
+        built[command] = {name: (place / name).read_text() for name in ("dvc.lock", "x", "y")}
+    assert built["dvc repro"] == built["python -m tasks.repro"]
+    (place / "dvc.yaml").write_text(PIPELINE.replace("cat x x", "false"))
+    failed = subprocess.run(words.split(), cwd=place, env=environment, check=False, capture_output=True, text=True)
+    assert failed.returncode != 0
+    assert "failed to reproduce 'b'" in failed.stderr
 
 
 @pytest.mark.parametrize("text", ["", "stages: {}\n", TEXT + "datasets: []\n", TEXT.replace("size: 1", "size: &id001 1", 1)])
