@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tarfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -180,39 +179,6 @@ def test_a_gzip_bomb_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("size", "how"), [((1, 5000), "pad"), ((5000, 1), "pad"), ((1, 5000), "crop"), ((1, 5000), "resize")])
 def test_a_picture_that_is_a_thread_is_fitted(size: tuple[int, int], how: Any) -> None:
     assert images.fit(Image.new("L", size), 8, how).size == (8, 8)
-
-
-def test_a_model_too_large_for_this_machine_is_refused_before_memory_is_asked_for() -> None:
-    network, params, info = model()
-    vast = params.model_copy(update={"widths": [2**16] * 64})
-    with pytest.raises(UsageError, match=r"foundations/mlp: expected sizes whose weights fit into [\d,]+ GB of memory, got 1,08\d GB"):
-        checkpoint.build(type(network), vast, info)
-    with pytest.raises(UsageError, match="got inf GB"):
-        checkpoint.build(type(network), params.model_copy(update={"widths": [2**60, 2**60]}), info)
-
-
-@pytest.mark.parametrize("limit", [checkpoint.SMALL, 1000])
-def test_to_look_at_the_sizes_leaves_the_random_numbers_alone(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    network, params, info = model()
-    monkeypatch.setattr(checkpoint, "SMALL", limit)
-    torch.manual_seed(5)
-    expected = type(network)(params, info).state_dict()
-    torch.manual_seed(5)
-    built = checkpoint.build(type(network), params, info).state_dict()
-    assert all(torch.equal(value, expected[key]) for key, value in built.items())
-
-
-@pytest.mark.parametrize("make", [
-    lambda: torch.zeros(2**40),
-    lambda: torch.empty((2**20, 2**20)),
-    lambda: torch.ones(size=(2**20, 2**20)),
-    lambda: torch.arange(2**40),
-    lambda: [torch.empty(200) for _ in range(2)],
-    lambda: torch.ones(100).expand(100, 100),
-])  # fmt: skip
-def test_no_more_is_made_than_is_allowed(make: Callable[[], Any]) -> None:
-    with pytest.raises(checkpoint.TooLargeError), checkpoint.Sparing(1000):
-        make()
 
 
 # --- text that is none
