@@ -11,13 +11,13 @@ from gymnasium.envs.box2d.car_racing import SCALE, WINDOW_H, WINDOW_W, ZOOM
 from numpy.typing import NDArray
 
 from generative.data.rollouts.racing.ground import HALF, LEVELS, ground
-from generative.data.rollouts.racing.picture import KEPT, SEEN
+from generative.data.rollouts.racing.picture import KEPT, RAW, SEEN, parts
 from generative.data.rollouts.racing.sprite import sprite, turn
 
 if TYPE_CHECKING:
     from generative.data.rollouts.racing.environment import FastCarRacing
 
-ACROSS = 2  # look-ups a pixel: it is wider than high
+ACROSS = 2  # look-ups a pixel side by side: gymnasium's are wider than high
 NEAR = ZOOM * SCALE  # pixels of gymnasium's window a unit, when the camera has come down
 HALVES = np.uint32(0xFEFEFEFE)
 
@@ -48,7 +48,7 @@ def look(env: FastCarRacing) -> list[NDArray[np.uint32]]:
 
 def _places(x: float, y: float, angle: float, zoom: float, side: int) -> NDArray[np.intp]:
     """Where in a map of this side each point of the picture lies, (SEEN, SEEN x ACROSS): the window turned by the angle about the car."""
-    right, ahead = _window()
+    right, ahead = window()
     scale = side / (2 * HALF)
     cosine, sine = math.cos(angle) * scale / zoom, math.sin(angle) * scale / zoom
     columns = np.add.outer(ahead * -sine + (x + HALF) * scale, right * cosine).astype(np.int64)
@@ -61,8 +61,13 @@ def _places(x: float, y: float, angle: float, zoom: float, side: int) -> NDArray
 
 
 @cache
-def _window() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Pixels of gymnasium's window to the right of the car and ahead of it, for the columns and rows of points."""
-    across = (np.arange(SEEN * ACROSS) + 0.5) / (SEEN * ACROSS) * WINDOW_W - WINDOW_W / 2
-    down = (np.arange(SEEN) + 0.5) / SEEN * WINDOW_H * KEPT / 96
+def window() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Pixels of gymnasium's window to the right of the car and ahead of it, for the columns and rows of points.
+
+    They lie in the middle of those pixels of gymnasium's picture that `shrink` makes one of. Rows and columns at even distances would be
+    off by a quarter of such a pixel, always to the same side, and V sees that.
+    """
+    (left, wide), (top, high) = parts(RAW), parts(KEPT)
+    across = (left[:, None] + wide[:, None] * (np.arange(ACROSS) + 0.5) / ACROSS).ravel() * WINDOW_W / RAW - WINDOW_W / 2
+    down = (top + high / 2) * WINDOW_H / RAW
     return across.astype(np.float32), (WINDOW_H * 3 / 4 - down).astype(np.float32)
