@@ -40,11 +40,7 @@ def main() -> None:
     """Fork for every connection that comes down the line, until the line is closed at its other end."""
     parent, line = map(int, sys.argv[1:])
     end_with(parent)
-    if sys.platform == "linux" and not Path("/dev/nvidiactl").exists():  # neither macOS' libraries nor CUDA survive a fork
-        for library in LIBRARIES:
-            importlib.import_module(library)
-    gc.collect()
-    gc.freeze()  # a collection in a fork would touch, and so copy, every page that it shares
+    furnish()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended forks go without being waited for
     us = os.getpid()
     with socket.socket(fileno=line) as requests:
@@ -58,6 +54,17 @@ def main() -> None:
             os.close(files[0])
 
 
+def furnish() -> bool:
+    """Import what all forks are to share; False where none of it survives a fork, as macOS' libraries and CUDA do not."""
+    if sys.platform != "linux" or Path("/dev/nvidiactl").exists():
+        return False
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    gc.collect()
+    gc.freeze()  # a collection in a fork would touch, and so copy, every page that it shares
+    return True
+
+
 def _reproduce(connection: int, parent: int) -> NoReturn:
     code = 1
     try:
@@ -69,13 +76,13 @@ def _reproduce(connection: int, parent: int) -> NoReturn:
         for output in (1, 2):
             os.dup2(connection, output)
         os.close(connection)
-        _take(environment)
+        take(environment)
         print(os.getpid(), flush=True)
         code = run_dvc(arguments, Seat().run)
     except BaseException:  # noqa: BLE001 - as below
         traceback.print_exc()
     finally:
-        _leave(code, f"{END}{code}\n")
+        leave(code, f"{END}{code}\n")
 
 
 class Seat:
@@ -91,12 +98,19 @@ class Seat:
 
     def run(self, command: str, environment: dict[str, str], folder: str) -> int | None:
         """The stage's exit code; None where the command is none of ours, and for DVC to start."""
-        match command.split():
-            case ["exec", "python", "-m", module, *arguments] if module.startswith(f"{_OURS}.stages.") and _on_one_thread(arguments):
-                with os.fdopen(self._order, "w") as order:
-                    json.dump([module, arguments, environment, folder], order)
-                return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
-        return None
+        if (order := ordered(command, environment, folder)) is None:
+            return None
+        with os.fdopen(self._order, "w") as stream:
+            stream.write(order)
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+
+def ordered(command: str, environment: dict[str, str], folder: str) -> str | None:
+    """What a fork is to be told, in one line; None where the command is no stage of ours, or one of several threads."""
+    match command.split():
+        case ["exec", "python", "-m", module, *arguments] if module.startswith(f"{_OURS}.stages.") and _on_one_thread(arguments):
+            return json.dumps([module, arguments, environment, folder])
+    return None
 
 
 def _on_one_thread(names: list[str]) -> bool:
@@ -109,14 +123,19 @@ def _on_one_thread(names: list[str]) -> bool:
 
 
 def _stage(waiting: int) -> NoReturn:
+    with os.fdopen(waiting) as stream:
+        order = stream.read()
+    if not order:
+        os._exit(0)
+    become(order)
+
+
+def become(order: str) -> NoReturn:
+    """This fork is now the stage that is `ordered`, and ends as that does."""
     code: object = 1
     try:
-        with os.fdopen(waiting) as stream:
-            order = stream.read()
-        if not order:
-            os._exit(0)
         module, arguments, environment, folder = json.loads(order)
-        _take(environment)
+        take(environment)
         os.chdir(folder)
         for name in [name for name in sys.modules if name.partition(".")[0] == _OURS]:
             del sys.modules[name]
@@ -132,7 +151,7 @@ def _stage(waiting: int) -> NoReturn:
         if isinstance(code, str):
             print(code, file=sys.stderr)
         gc.collect()  # semaphores are given back when they are collected
-        _leave(code if isinstance(code, int) else int(code is not None))
+        leave(code if isinstance(code, int) else int(code is not None))
 
 
 def _show(name: str) -> None:
@@ -142,12 +161,13 @@ def _show(name: str) -> None:
         ctypes.CDLL(None).prctl(set_name, name.encode())
 
 
-def _take(environment: dict[str, str]) -> None:
+def take(environment: dict[str, str]) -> None:
+    """Have this environment and no other."""
     os.environ.clear()
     os.environ.update(environment)
 
 
-def _leave(code: int, last: str = "") -> NoReturn:
+def leave(code: int, last: str = "") -> NoReturn:
     """End at once: the way out through Python's own end would run what the nursery and DVC have yet to do themselves."""
     print(end=last, flush=True)
     sys.stderr.flush()

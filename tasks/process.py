@@ -36,7 +36,7 @@ def run_dvc(arguments: Sequence[str], run: Run | None = None) -> int:
     from dvc.cli import main as dvc
 
     if run:
-        _start_stages_by(run)
+        start_stages_by(run)
         record.keep_in_one_step()
     signal.signal(signal.SIGTERM, _end_stage)
     code = dvc(list(arguments))
@@ -45,7 +45,8 @@ def run_dvc(arguments: Sequence[str], run: Run | None = None) -> int:
     return code
 
 
-def _start_stages_by(run: Run) -> None:
+def start_stages_by(run: Run) -> None:
+    """Let the DVC of this process start its stages this way."""
     from dvc import lock
     from dvc.stage import run as stages
     from dvc.stage.exceptions import StageCmdFailedError

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from conftest import ROOT
 
@@ -66,16 +68,22 @@ print(json.dumps(told))
 """
 
 
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> list[list[Any]]:
-    """What each stage of the script came to, and what it said."""
-    folder = tmp_path_factory.mktemp("nursery")
+def made(folder: Path) -> dict[str, str]:
+    """Lays out a catalogue of these stages in the folder; returns the environment to work in."""
     shutil.copytree(ROOT / "src/generative", folder / "src/generative", ignore=shutil.ignore_patterns("__pycache__"))
     for name, text in {"dvc.yaml": PIPELINE, "params.yaml": PARAMS, "src/generative/stages/say.py": SAY, "lock.py": LOCK}.items():
         (folder / name).write_text(text)
     for command in (["git", "init", "-q"], [str(Path(sys.executable).parent / "dvc"), "init", "-q"]):
         subprocess.run(command, cwd=folder, check=True)
-    environment = os.environ | {"PYTHONPATH": f"{folder / 'src'}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return os.environ | {"PYTHONPATH": f"{folder / 'src'}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1", "PATH": path}
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> list[list[Any]]:
+    """What each stage of the script came to, and what it said."""
+    folder = tmp_path_factory.mktemp("nursery")
+    environment = made(folder)
     command = [sys.executable, "-c", SCRIPT]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
@@ -111,3 +119,56 @@ def test_semaphores_are_given_back_before_the_end(told: list[list[Any]]) -> None
 
 def test_a_nursery_that_was_killed_is_replaced(told: list[list[Any]]) -> None:
     assert told[9] == ["ran", "again"]
+
+
+# --- the same by `make repro`
+
+
+def repro(folder: Path, environment: dict[str, str], code: str, *stages: str) -> subprocess.Popen[str]:
+    """`tasks.repro` in a group of its own, as a shell starts it, with this code as that of the stages."""
+    (folder / "src/generative/stages/say.py").write_text(code)
+    command, pipe = [sys.executable, "-m", "tasks.repro", "--single-item", *stages], subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+
+
+def test_the_stages_of_make_repro_are_forks_too(tmp_path: Path) -> None:
+    environment = made(tmp_path)
+    process = repro(tmp_path, environment, SAY, "one", "two", "shell")
+    output, complaint = process.communicate(timeout=100)
+    assert process.returncode == 0, complaint
+    said = [line for line in output.splitlines() if line.startswith(("says", "IN"))]
+    assert said[0].startswith("says one one True True")
+    assert said[1].startswith("says two two False True")
+    assert said[2] == "IN A SHELL"
+    for code, why in (("import sys; sys.exit('refused')", "refused"), ("import os; os.kill(os.getpid(), 11)", "exited with -11")):
+        process = repro(tmp_path, environment, code, "one")
+        _, complaint = process.communicate(timeout=100)
+        assert process.returncode == 255
+        assert why in complaint
+        assert "failed to reproduce 'one'" in complaint
+
+
+PATIENT = """import os, time
+try:
+    print("here", os.getpid(), flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(1)
+    print("saved", flush=True)
+    raise
+"""
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "terminated", "DVC killed"])
+def test_make_repro_ends_with_its_stage(tmp_path: Path, how: str) -> None:
+    process = repro(tmp_path, made(tmp_path), PATIENT, "one")
+    assert process.stdout
+    stage = next(int(line.split()[1]) for line in process.stdout if line.startswith("here"))
+    dvc = next(child for child in psutil.Process(process.pid).children() if child.pid != stage)
+    {"Ctrl-C": lambda: os.killpg(process.pid, signal.SIGINT), "terminated": process.terminate, "DVC killed": dvc.kill}[how]()
+    output, complaint = process.communicate(timeout=30)
+    assert process.returncode == {"Ctrl-C": 255, "terminated": -signal.SIGTERM, "DVC killed": 128 + signal.SIGKILL}[how], complaint
+    assert ("saved" in output) == (how == "Ctrl-C")
+    psutil.wait_procs([dvc], timeout=10)
+    assert not psutil.pid_exists(stage)
+    assert not dvc.is_running()
