@@ -127,20 +127,7 @@ def test_no_more_than_the_later_half_of_the_means_is_averaged() -> None:
         assert np.allclose(search.mean, np.mean(seen[-((generation + 1) // 2) :], axis=0))
 
 
-def test_a_cosine_shrinks_the_step_size_beside_the_search(tmp_path: Path) -> None:
-    rows: dict[str, list[dict[str, float]]] = {"constant": [], "cosine": []}
-    for schedule, told in rows.items():
-        params = PARAMS.model_copy(update={"steps": 40, "schedule": schedule})
-        evolve(Bowl(), params, HERE, Work(tmp_path / schedule, ""), lucky, lambda step, row, told=told: told.append(row))
-    sigma = {schedule: [row["evolution/sigma"] for row in told] for schedule, told in rows.items()}
-    assert sigma["cosine"][0] == pytest.approx(sigma["constant"][0] * params.share(1))
-    assert sigma["cosine"][-1] < 0.05 * sigma["constant"][-1]
-    spread = {schedule: told[-1]["evolution/best"] - told[-1]["evolution/mean"] for schedule, told in rows.items()}
-    assert spread["cosine"] > 0, "the last candidates still differ"
-
-
-@pytest.mark.parametrize("schedule", ["constant", "cosine"])
-def test_a_search_that_was_killed_goes_on_to_the_same_bits(tmp_path: Path, schedule: str) -> None:
+def test_a_search_that_was_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     class Killed(Exception):  # noqa: N818
         pass
 
@@ -149,7 +136,7 @@ def test_a_search_that_was_killed_goes_on_to_the_same_bits(tmp_path: Path, sched
         if step == generation:
             raise Killed
 
-    params = PARAMS.model_copy(update={"averaged": 3, "schedule": schedule})
+    params = PARAMS.model_copy(update={"averaged": 3})
     whole = evolved(tmp_path / "whole", serial, params=params)
     for generation in (2, 5, 7):
         seen: list[int] = []

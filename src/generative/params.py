@@ -7,7 +7,6 @@ A kind of data or a model adds its own lines in a class `Params` beside its code
 from __future__ import annotations
 
 import difflib
-import math
 import re
 import reprlib
 from collections.abc import Mapping
@@ -77,10 +76,6 @@ class Training(Block):
     log_every: Positive  # steps a point of the curve averages over
     checkpoint_every: Positive  # steps between checkpoints, each with held-out figures
 
-    def share(self, step: int) -> float:
-        """Of the learning rate, at a step: a function of the step alone (cosine: Loshchilov and Hutter 2017, eq. 5, without restarts)."""
-        return 1.0 if self.schedule == "constant" else (1 + math.cos(math.pi * step / self.steps)) / 2
-
     def asked(self, **values: Any) -> Self:
         """The block with the values that a person asks for in its place; None asks for none.
 
@@ -94,6 +89,7 @@ class Evolution(Training):
     """What a model that evolves states besides (`training/evolve.py`, which says what the keys above mean to it)."""
 
     batch_size: Annotated[int, Field(ge=4, le=2**16)]
+    schedule: Literal["constant"]  # the search sets its own step size
     clip_norm: Annotated[float, Field(ge=0, le=0)]  # there is no gradient
     chunk: Positive  # trials a worker takes at once; part of the catalogue, because it changes the last bits of a sum
     workers: Annotated[int, Field(gt=0, le=1024)]  # processes that share the trials; 1 does them here. No result depends on it

@@ -6,6 +6,7 @@ checkpoint equals the uninterrupted one bit for bit on a CPU, and no state of a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -120,7 +121,8 @@ def _descend_once(
 
 
 def _set_rates(optimizers: list[Optimizer], rates: list[list[float]], params: Training, step: int) -> None:
-    share = params.share(step)
+    """The learning rates of a step: a function of the step alone (cosine: Loshchilov and Hutter 2017, eq. 5, without restarts)."""
+    share = 1.0 if params.schedule == "constant" else (1 + math.cos(math.pi * step / params.steps)) / 2
     for optimizer, initial in zip(optimizers, rates, strict=True):
         for group, rate in zip(optimizer.param_groups, initial, strict=True):
             group["lr"] = rate * share

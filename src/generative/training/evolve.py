@@ -1,13 +1,9 @@
 """Evolution instead of descent: CMA-ES (Hansen 2016, arXiv:1604.00772) with a diagonal covariance, as the `cma` package has it.
 
 A step of `params` is a generation, `batch_size` the candidates in it, `accumulate` the trials of each, `learning_rate` the first step size.
-The search adapts the step size itself; `schedule: cosine` shrinks it besides, to nothing at the end: the mean wanders less where fitness
-does not hold it, and what is climbed is more and more its own worth, not that of what is scattered around it.
-
 The mean of the search distribution is what is trained: it does far better than the candidates scattered around it. Luck moves it, once
-fitness differs by less than the trials do. Many candidates of few trials do more against that than few of many, for the mean averages over
-all of them; and the model is the average of the means of the last `averaged` generations, as of the iterates of a stochastic approximation
-(Polyak and Juditsky 1992), 1 being the mean as CMA-ES has it.
+fitness differs by less than the trials do; the model is therefore the average of the means of the last `averaged` generations, as of the
+iterates of a stochastic approximation (Polyak and Juditsky 1992), 1 being the mean as CMA-ES has it.
 
 The search is a function of its seed and of the fitness of every candidate so far, and that is all a checkpoint keeps: told the same answers
 again, which takes milliseconds a generation, it stands where it stood. Trials are a function of (seed, generation), so a run that goes on
@@ -90,7 +86,6 @@ class Search:
             "verbose": -9,
             "verb_log": 0,
         }
-        self._params = params
         self._strategy = cma.CMAEvolutionStrategy(start, params.learning_rate, options)
         self._means: deque[NDArray[np.float64]] = deque([np.asarray(start)], params.averaged)
         self._told = 0
@@ -104,9 +99,6 @@ class Search:
     def tell(self, fitness: NDArray[np.float64]) -> None:
         self._strategy.tell(self._asked, (-fitness).tolist())
         self._means.append(self._strategy.mean.copy())
-        before, now = self._params.share(self._told), self._params.share(self._told + 1)
-        if now > 0:  # after the last generation nothing is asked any more
-            self._strategy.sigma *= now / before
         self._told += 1
 
     @property
