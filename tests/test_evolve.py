@@ -106,7 +106,7 @@ def test_each_worker_has_a_gpu_of_its_own_as_long_as_there_are_some(monkeypatch:
 
 
 def test_the_model_is_the_average_of_the_last_means(tmp_path: Path) -> None:
-    params = PARAMS.model_copy(update={"steps": 60, "averaged": 20})
+    params = PARAMS.model_copy(update={"steps": 60, "averaged": 20, "held_out_every": 60})
     shipped, means = Bowl(), []
     evolve(shipped, params, HERE, Work(tmp_path / "averaged", ""), lucky, lambda step, row: None)
     for steps in range(41, 61):
@@ -116,6 +116,28 @@ def test_the_model_is_the_average_of_the_last_means(tmp_path: Path) -> None:
     assert torch.allclose(shipped.weights, torch.stack(means).mean(0), atol=1e-6)
     off = [float((mean - 1).square().sum()) for mean in means]
     assert float((shipped.weights.detach() - 1).square().sum()) < 0.5 * float(np.mean(off)), "luck is averaged out"
+
+
+def test_the_model_is_what_was_worth_most_in_held_out_trials(tmp_path: Path) -> None:
+    params = PARAMS.model_copy(update={"steps": 40, "checkpoint_every": 1})
+    held_out = trial_seeds(params, evolution.HELD_OUT, params.trials)
+
+    def measure(chunks: Sequence[Chunk]) -> list[np.ndarray]:
+        """Held-out trials want less than the others."""
+        return [worth(candidates * (2 if np.isin(seeds, held_out).all() else 1), seeds) for candidates, seeds in chunks]
+
+    rows: list[dict[str, float]] = []
+    model = Bowl()
+    evolve(model, params, HERE, Work(tmp_path, ""), measure, lambda step, row: rows.append(row))
+    figures = {int(row["step"]): row["validation/worth"] for row in rows if "validation/worth" in row}
+    best = max(figures, key=lambda step: figures[step])
+    assert best < params.steps, "the search went past it"
+    weights = model.weights.detach().numpy()
+    shipped = measure([(np.tile(weights, (len(held_out), 1)), held_out)])[0][:, 0].mean()
+    assert shipped == pytest.approx(figures[best], abs=1e-6)
+    resumed = Bowl()
+    evolve(resumed, params, HERE, Work(tmp_path, ""), measure, lambda step, row: None)
+    assert torch.equal(resumed.weights, model.weights), "a checkpoint knows of it too"
 
 
 def test_no_more_than_the_later_half_of_the_means_is_averaged() -> None:

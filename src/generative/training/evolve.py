@@ -2,8 +2,9 @@
 
 A step of `params` is a generation, `batch_size` the candidates in it, `accumulate` the trials of each, `learning_rate` the first step size.
 The mean of the search distribution is what is trained: it does far better than the candidates scattered around it. Luck moves it, once
-fitness differs by less than the trials do; the model is therefore the average of the means of the last `averaged` generations, as of the
-iterates of a stochastic approximation (Polyak and Juditsky 1992), 1 being the mean as CMA-ES has it.
+fitness differs by less than the trials do; what is measured is therefore the average of the means of the last `averaged` generations, as
+of the iterates of a stochastic approximation (Polyak and Juditsky 1992), 1 being the mean as CMA-ES has it. The model is the one of them
+that was worth most in its held-out trials (early stopping): a search that goes on gets bolder, not always better.
 
 The search is a function of its seed and of the fitness of every candidate so far, and that is all a checkpoint keeps: told the same answers
 again, which takes milliseconds a generation, it stands where it stood. Trials are a function of (seed, generation), so a run that goes on
@@ -12,6 +13,7 @@ equals the uninterrupted one bit for bit.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -50,6 +52,7 @@ def evolve(model: Model, params: Evolution, place: Place, work: Work, measure: M
     search = Search(params, flat(model))  # begins where the model does, not where a checkpoint stands
     done, saved = work.restore(model, [])
     history: list[list[float]] = saved.get("fitness", [])
+    worth, kept = saved.get("kept", (-math.inf, search.mean.tolist()))
     curve = Curve(place, saved)
     for fitness in history:
         search.ask()
@@ -66,9 +69,12 @@ def evolve(model: Model, params: Evolution, place: Place, work: Work, measure: M
         due = (step + 1) % params.checkpoint_every == 0 or step + 1 == params.steps
         if due or (step + 1) % params.log_every == 0:
             figures = held_out(search.mean, params, measure, model) if _measured(params, step + 1) else {}
+            if figures.get(model.figure, -math.inf) > worth:
+                worth, kept = figures[model.figure], search.mean.tolist()
             watch(step + 1, curve.point(step + 1, figures, work.file))
         if due:
-            work.save(step + 1, model, [], {**curve.state(), "fitness": history})
+            work.save(step + 1, model, [], {**curve.state(), "fitness": history, "kept": (worth, kept)})
+    put(model, np.asarray(kept, np.float32))
     return curve
 
 
