@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from workspace import edited, refused, snapshot
 
 from generative.files import new_folder, sole_owner
@@ -213,6 +214,15 @@ def record(**values: Any) -> Spoil:
 def test_a_damaged_model_is_named(project: Path, stage: Stage, name: str, file: Path, spoil: Spoil, message: str) -> None:
     spoil(file)
     assert refused(stage, name).startswith(message)
+
+
+def test_an_encoder_that_fell_silent_is_refused_and_the_old_codes_stay(project: Path) -> None:
+    codes = Path("data/processed/vae_codes/train/x.npy")
+    before = codes.read_bytes()
+    weights = load_file(WEIGHTS)
+    save_file({key: value * 0 if key.startswith("encoder.") else value for key, value in weights.items()}, WEIGHTS)
+    assert refused(encode, "vae_codes").startswith("data/models/vae: expected codes that tell examples apart, got ")
+    assert codes.read_bytes() == before
 
 
 @pytest.mark.parametrize(("stage", "name"), [(evaluate, "vae"), (sample, "vae"), (encode, "vae_codes")])

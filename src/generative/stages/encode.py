@@ -12,12 +12,17 @@ if TYPE_CHECKING:
     from generative.models.model import Model
     from generative.training.device import Place
 
+SILENT = 1e-3  # standard deviation of codes, where the prior's is 1, that tell nothing
+
 
 def encode(name: str) -> None:
     """Passes a data set through a frozen model and stores what comes out in data/processed/NAME.
 
     Codes have the model beside them, so that they can be turned back into what a person looks at. Episodes of pictures, uint8
     (B, T, C, H, W), are as complete as if a data set's own source had made them.
+
+    Raises:
+        UsageError: all codes are the same, as those of an encoder are that fell silent in training; what stood there stays.
     """
     from generative.catalogue import Catalogue
     from generative.data.store import SPLITS, open_dataset, write_dataset
@@ -37,6 +42,8 @@ def encode(name: str) -> None:
         if (x := splits["train"]["x"]).dtype == "uint8":
             facts = {"kind": "images", "sequence": x.shape[1]}
             splits = {split: {key: rows.reshape(-1, *rows.shape[2:]) for key, rows in part.items()} for split, part in splits.items()}
+        else:
+            _refuse_silent(encoding.model, x.reshape(-1, x.shape[-1]))
         known = {key: getattr(dataset.info, key) for key in ("classes", "attributes", "values")}
         with new_folder(Path("data/processed") / name) as folder:
             write_dataset(folder, splits, name=name, **known, **facts)
@@ -54,6 +61,15 @@ def _passed(model: Model, dataset: Dataset, split: str, size: int, here: Place) 
     if dataset.info.sequence > 1:
         arrays = {key: array.unflatten(0, (-1, dataset.info.sequence)) for key, array in arrays.items()}
     return {key: array.numpy() for key, array in arrays.items()}
+
+
+def _refuse_silent(model: str, codes: NDArray[Any]) -> None:
+    """Nothing could be learnt from codes (N, Z) that are all the same, and a search upon them would only show it after an hour."""
+    from generative.errors import UsageError
+
+    if not (spread := float(codes.std(0).max())) > SILENT:
+        expected = f"expected codes that tell examples apart, got {len(codes)} whose numbers deviate by {spread:.1g} at most"
+        raise UsageError(f"data/models/{model}: {expected}; its encoder fell silent: train it with a lower learning_rate or another seed")
 
 
 def _keep(model: Path, dataset: Dataset, folder: Path) -> None:
