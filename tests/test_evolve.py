@@ -33,6 +33,7 @@ BLOCK: dict[str, Any] = {
     **{"model": "bowl", "data": "none", "against": "none", "judge": "none", "compared": 0, "seed": 5, "steps": 8, "batch_size": 8},
     **{"accumulate": 2, "learning_rate": 0.3, "schedule": "constant", "clip_norm": 0.0, "precision": "float32", "threads": 1},
     **{"log_every": 1, "checkpoint_every": 3, "chunk": 5, "workers": 1, "held_out_every": 4, "trials": 3, "averaged": 1},
+    "least_step": 0.0,
 }
 PARAMS = Evolution(**BLOCK)
 
@@ -138,6 +139,16 @@ def test_the_model_is_what_was_worth_most_in_held_out_trials(tmp_path: Path) -> 
     resumed = Bowl()
     evolve(resumed, params, HERE, Work(tmp_path, ""), measure, lambda step, row: None)
     assert torch.equal(resumed.weights, model.weights), "a checkpoint knows of it too"
+
+
+def test_the_step_size_does_not_fall_below_the_least(tmp_path: Path) -> None:
+    rows: list[dict[str, float]] = []
+    for least in (0.0, 0.2):
+        params = PARAMS.model_copy(update={"steps": 40, "least_step": least})
+        evolve(Bowl(), params, HERE, Work(tmp_path / str(least), ""), serial, lambda step, row: rows.append(row))
+    sigmas = np.array([row["evolution/sigma"] for row in rows]).reshape(2, -1)
+    assert sigmas[0].min() < 0.1
+    assert sigmas[1].min() == pytest.approx(0.2)
 
 
 def test_no_more_than_the_later_half_of_the_means_is_averaged() -> None:

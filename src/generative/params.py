@@ -96,6 +96,7 @@ class Evolution(Training):
     held_out_every: Positive  # generations between held-out figures of the mean
     trials: Positive  # of each held-out figure
     averaged: Positive  # generations whose means are averaged into the model, at most the later half of them
+    least_step: Weight  # below which the step size does not fall
 
 
 _SHORT = reprlib.Repr()

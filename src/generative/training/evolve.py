@@ -4,7 +4,8 @@ A step of `params` is a generation, `batch_size` the candidates in it, `accumula
 The mean of the search distribution is what is trained: it does far better than the candidates scattered around it. Luck moves it, once
 fitness differs by less than the trials do; what is measured is therefore the average of the means of the last `averaged` generations, as
 of the iterates of a stochastic approximation (Polyak and Juditsky 1992), 1 being the mean as CMA-ES has it. The model is the one of them
-that was worth most in its held-out trials (early stopping): a search that goes on gets bolder, not always better.
+that was worth most in its held-out trials (early stopping): a search that goes on gets bolder, not always better. Luck shrinks the step
+size as well, though the end is far; `least_step` is where that stops. A mean amid wide steps has also to be worth much all around it.
 
 The search is a function of its seed and of the fitness of every candidate so far, and that is all a checkpoint keeps: told the same answers
 again, which takes milliseconds a generation, it stands where it stood. Trials are a function of (seed, generation), so a run that goes on
@@ -93,6 +94,7 @@ class Search:
             "verb_log": 0,
         }
         self._strategy = cma.CMAEvolutionStrategy(start, params.learning_rate, options)
+        self._least = params.least_step
         self._means: deque[NDArray[np.float64]] = deque([np.asarray(start)], params.averaged)
         self._told = 0
         self._asked: list[NDArray[np.float64]] = []
@@ -104,6 +106,7 @@ class Search:
 
     def tell(self, fitness: NDArray[np.float64]) -> None:
         self._strategy.tell(self._asked, (-fitness).tolist())
+        self._strategy.sigma = max(self._strategy.sigma, self._least)
         self._means.append(self._strategy.mean.copy())
         self._told += 1
 
