@@ -6,9 +6,10 @@
 It is evolved by CMA-ES, in the world itself or inside a dream of M (section 4), and is then judged in gymnasium's unmodified environment.
 
 Departures: a diagonal covariance; two or four trials in the world for each candidate, on the same tracks for all of a generation, instead
-of 16 for each of 64 (in dreams, which cost little, as many as the block says); a decision holds for some frames; an episode of the search ends when `patience` decisions brought no reward; in a dream, M's
-reward head says what a decision earns, where the paper's dreams count the steps survived; a dream goes on from a moment of the training
-data, which M has been shown `lead` frames of, and lasts `dreamed` decisions, because it drifts; gas and brake are separate outputs.
+of 16 for each of 64 (in dreams, which cost little, as many as the block says); a decision holds for some frames; an episode of the search
+ends when `patience` decisions brought no reward; in a dream, M's reward head says what a decision earns, where the paper's dreams count
+the steps survived; a dream goes on from a moment of the training data, which M has been shown `lead` frames of, and lasts `dreamed`
+decisions, because it drifts; gas and brake are separate outputs.
 """
 
 from __future__ import annotations
