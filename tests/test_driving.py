@@ -44,8 +44,8 @@ class Memory(torch.nn.Module):
         return 0.5 * state[0] + seen + action, state[1]
 
     def predict(self, h: Tensor) -> Expected:
-        weights = torch.tensor([0.25, 0.75]).log().expand(len(h), SIZE, 2)
-        means, scales = torch.stack([h, h + 1], -1), torch.zeros(len(h), SIZE, 2) - 2
+        weights = torch.tensor([0.25, 0.75]).log()[:, None].expand(len(h), 2, SIZE)
+        means, scales = torch.stack([h, h + 1], -2), torch.zeros(len(h), 2, SIZE) - 2
         return Expected(Mixture(weights, means, scales), h[:, 0], torch.full((len(h),), -3.0))
 
 

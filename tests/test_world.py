@@ -51,7 +51,7 @@ def episodes(n: int = 3) -> dict[str, Tensor]:
     torch.manual_seed(1)
     return {
         "x": torch.randn(n, LENGTH, CODE),
-        "log_variance": torch.full((n, LENGTH, CODE), -30.0),
+        "log_variance": torch.full((n, LENGTH, CODE), -80.0),
         "action": torch.randn(n, LENGTH, ACTION),
         "reward": torch.randn(n, LENGTH),
         "done": torch.zeros(n, LENGTH),
@@ -66,7 +66,7 @@ def some_mixture() -> Mixture:
 
 def test_a_mixtures_density_is_that_of_torch() -> None:
     mixture, x = some_mixture(), torch.randn(5, CODE)
-    reference = MixtureSameFamily(Categorical(logits=mixture.log_weights), Normal(mixture.means, mixture.log_scales.exp()))
+    reference = MixtureSameFamily(Categorical(logits=mixture.log_weights.mT), Normal(mixture.means.mT, mixture.log_scales.exp().mT))
     assert torch.allclose(mixture.log_density(x), reference.log_prob(x), atol=1e-6)
 
 
@@ -78,7 +78,7 @@ def test_the_scales_of_a_mixture_stay_within_bounds() -> None:
 def test_what_is_drawn_from_a_mixture_has_its_moments_and_heat_widens_it() -> None:
     torch.manual_seed(3)
     weights, means, scales = torch.tensor([0.2, 0.8]), torch.tensor([-3.0, 1.0]), torch.tensor([0.5, 1.5])
-    mixture = Mixture(*(part.expand(200_000, 1, 2) for part in (weights.log(), means, scales.log())))
+    mixture = Mixture(*(part[:, None].expand(200_000, 2, 1) for part in (weights.log(), means, scales.log())))
     x = mixture.drawn(1.0, torch.rand(200_000, 1), torch.randn(200_000, 1))
     assert x.mean().item() == pytest.approx(0.2, abs=0.02)
     assert x.var().item() == pytest.approx(0.2 * (0.25 + 9) + 0.8 * (2.25 + 1) - 0.04, rel=0.02)

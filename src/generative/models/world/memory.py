@@ -47,7 +47,7 @@ class Params(Training):
 class Prediction(NamedTuple):
     """What M expects of the next frame: a mixture for each number of its code, the reward until then, the logit of the end."""
 
-    log_weights: Tensor  # (..., Z, K), as the next two
+    log_weights: Tensor  # (..., K, Z), as the next two
     means: Tensor
     log_scales: Tensor
     reward: Tensor  # (...), as the next
