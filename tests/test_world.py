@@ -77,16 +77,22 @@ def test_the_scales_of_a_mixture_stay_within_bounds() -> None:
 
 def test_what_is_drawn_from_a_mixture_has_its_moments_and_heat_widens_it() -> None:
     torch.manual_seed(3)
-    weights, means, scales = torch.tensor([0.2, 0.8]), torch.tensor([-3.0, 1.0]), torch.tensor([0.5, 1.5])
-    mixture = Mixture(*(part[:, None].expand(200_000, 2, 1) for part in (weights.log(), means, scales.log())))
-    x = mixture.drawn(1.0, torch.rand(200_000, 1), torch.randn(200_000, 1))
-    assert x.mean().item() == pytest.approx(0.2, abs=0.02)
-    assert x.var().item() == pytest.approx(0.2 * (0.25 + 9) + 0.8 * (2.25 + 1) - 0.04, rel=0.02)
-    cold = mixture.drawn(0.01, torch.rand(200_000, 1), torch.randn(200_000, 1))
-    assert cold.mean().item() == pytest.approx(1, abs=0.01)
-    assert cold.std().item() == pytest.approx(0.15, rel=0.02)
-    hot = mixture.drawn(100.0, torch.rand(200_000, 1), torch.randn(200_000, 1))
-    assert hot.var().item() == pytest.approx(100 * (0.25 + 2.25) / 2, rel=0.1)
+    n, numbers = 200_000, 2
+    weights = torch.tensor([[0.2, 0.5], [0.2, 0.1], [0.6, 0.4]])  # (K, Z), as the next two
+    means, scales = torch.tensor([[-3.0, 0.0], [1.0, 2.0], [4.0, -1.0]]), torch.tensor([[0.5, 1.0], [1.5, 0.3], [0.7, 0.2]])
+    mixture = Mixture(*(part.expand(n, *part.shape) for part in (weights.log(), means, scales.log())))
+
+    def drawn(temperature: float) -> Tensor:
+        return mixture.drawn(temperature, torch.rand(n, numbers), torch.randn(n, numbers))
+
+    mean = (weights * means).sum(0)
+    variance = (weights * (scales.square() + means.square())).sum(0) - mean.square()
+    assert torch.allclose(drawn(1.0).mean(0), mean, atol=0.03)
+    assert torch.allclose(drawn(1.0).var(0), variance, rtol=0.02)
+    likeliest = weights.argmax(0), torch.arange(numbers)
+    assert torch.allclose(drawn(0.01).mean(0), means[likeliest], atol=0.01)
+    assert torch.allclose(drawn(0.01).std(0), scales[likeliest] / 10, rtol=0.02)
+    assert torch.allclose(drawn(100.0).var(0), 100 * scales.square().mean(0), rtol=0.1)
 
 
 def test_vision_at_full_size_is_the_papers_network() -> None:
