@@ -94,7 +94,7 @@ def frozen() -> Any:
 def moments() -> Beginnings:
     """Four, each after its own number of decisions, the last two of which M is shown."""
     torch.manual_seed(8)
-    return Beginnings(torch.randn(4, 3, SIZE) / 4, torch.randn(4, 6, SIZE), torch.tensor([2, 3, 4, 5]))
+    return Beginnings(torch.randn(4, 3, SIZE) / 4, torch.randn(4, 6, SIZE), torch.tensor([2, 3, 4, 5]), torch.full((4,), -1))
 
 
 def dreams(temperature: float = 1.0, limit: int = 20, end: float = 0.0) -> Dream:
@@ -187,6 +187,8 @@ def test_an_archive_has_what_rollouts_have() -> None:
     assert archive.arrays["reward"].tolist() == [[1, 2, 3, 0, 0, 0], [1, 2, 3, 4, 5, 6]]
     assert archive.arrays["done"].tolist() == [[0, 0, 1, 0, 0, 0], [0] * 6]
     assert archive.arrays["action"][:, :, 0].tolist() == [[1, 1, 1, 0, 0, 0], [2] * 6]
+    assert archive.arrays["seed"].tolist() == [[3] * 6, [20] * 6]
+    assert archive.arrays["age"].tolist() == [[0, 1, 2, 3, 4, 5]] * 2
 
 
 def test_temperature_makes_dreams_wilder() -> None:
@@ -246,7 +248,9 @@ def test_dreams_go_on_from_moments_of_training_episodes_that_had_not_ended() -> 
     assert torch.equal(moments, model.at.float())
     assert set(zip(episodes.tolist(), moments.tolist(), strict=True)) == {(0, 2), (0, 3), (0, 4), (2, 2), (3, 2), (3, 3)}
     assert torch.equal(model.codes[:, 0, 0], model.codes[:, -1, 0] - lead)
-    assert torch.equal(model.actions[:, :, 0], episodes[:, None] * 5 + torch.arange(5))
+    led = torch.arange(model.actions.shape[1]) < model.at[:, None]
+    assert torch.equal(model.actions[:, :5, 0], (episodes[:, None] * 5 + torch.arange(5)) * led[:, :5])
+    assert not model.actions[:, 5:].any()
 
 
 def test_dreams_that_are_led_longer_than_any_episode_lasts_are_refused() -> None:
@@ -272,6 +276,32 @@ def test_what_a_controller_collects_is_its_own_driving_with_ever_more_of_the_giv
     assert torch.allclose(got["action"][2], given[2])
     assert torch.equal(got["reward"], torch.arange(1.0, 6).expand(3, -1))
     assert got["mask"].all()
+
+
+def test_the_world_is_led_to_the_very_moments_of_what_a_controller_collected() -> None:
+    model = made(memory="none", latent_size=SIZE, decisions=15, lead=2)
+    model.receive(frozen(), None)
+    model.world = Small  # type: ignore[assignment]
+    with torch.no_grad():
+        got = model.encode({"action": torch.rand(6, 5, 3)})  # two drives of three episodes each
+    got["x"] = got["x"][..., 0, 0].float().div(127.5).sub(1)
+    model.receive(frozen(), Split({key: rows[[4, 2, 0, 5, 1, 3]] for key, rows in got.items()}, False))
+    assert model.at.max() > 5  # further on than an episode lasts
+    begun = Beginnings(model.codes, model.actions, model.at, model.seeds)
+    seeds = np.arange(60)
+    seen, _ = Led(World(lambda: Small(2, False), Vision(), Memory()), begun).start(seeds)
+    which = [begun.chosen(seed)[0] for seed in range(60)]
+    assert torch.allclose(seen, begun.codes[which, -1], atol=1e-6)
+    drives = {int(got["seed"][row, 0]): got["action"][row : row + 3].flatten(0, 1) for row in (0, 3)}
+    for at, actions, seed in zip(model.at.tolist(), model.actions, model.seeds.tolist(), strict=True):
+        assert torch.equal(actions[:at], drives[seed][:at])
+
+
+def test_dreams_from_drives_longer_than_those_to_be_led_are_refused() -> None:
+    model, split = made(lead=2, decisions=6), told([5, 5, 5])
+    split.arrays.update(seed=torch.tensor([[7], [3], [7]]).expand(-1, 5), age=torch.tensor([[0], [0], [5]]) + torch.arange(5))
+    with pytest.raises(UsageError, match=r"decisions: expected at least the \d+ that led to a moment of the data, got 6"):
+        model.receive(frozen(), split)
 
 
 @pytest.mark.parametrize("repeat", [2, 3])

@@ -119,8 +119,9 @@ class Beginnings:
     """Moments of recorded episodes, from which dreams go on."""
 
     codes: Tensor  # (M, L + 1, Z) of the moment and of the frames before it
-    actions: Tensor  # (M, T, A) of the whole episode
-    at: Tensor  # (M,) the decision at which the moment is; at least L
+    actions: Tensor  # (M, T, A) that led to it, and more
+    at: Tensor  # (M,) how many of them did; at least L
+    seeds: Tensor  # (M,) with which its world begins, from where these very actions lead to it; -1 where nobody wrote that down
 
     def chosen(self, seed: int) -> tuple[int, torch.Generator]:
         """The moment with which a seed begins, and where its other random numbers come from."""
@@ -134,7 +135,11 @@ class Beginnings:
 
 
 class Led:
-    """The world, where a row first does all that was done in the recorded episode until the moment that a dream of its seed begins with."""
+    """The world, where a row first does all that was done until the moment that a dream of its seed begins with.
+
+    It is the moment itself where the data say which world that was in. Else, in another world, it is one like it if the actions were
+    those of somebody who does not look.
+    """
 
     def __init__(self, world: World, beginnings: Beginnings) -> None:
         self.world, self.beginnings = world, beginnings
@@ -142,8 +147,9 @@ class Led:
     def start(self, seeds: NDArray[np.int64]) -> tuple[Tensor, State]:
         which = [self.beginnings.chosen(int(seed))[0] for seed in seeds]
         actions = [self.beginnings.actions[i, : int(self.beginnings.at[i])].double().cpu().numpy() for i in which]
+        known = self.beginnings.seeds.cpu().numpy()[which]
         _, recent = self.beginnings.recent(torch.tensor(which, device=self.beginnings.at.device))
-        return recall(self.world.memory, self.world.led(seeds, actions, recent.shape[1]), recent)
+        return recall(self.world.memory, self.world.led(np.where(known < 0, seeds, known), actions, recent.shape[1]), recent)
 
     def step(self, rows: Rows, action: Tensor, state: State) -> Seen:
         return self.world.step(rows, action, state)
@@ -228,7 +234,10 @@ class Diary:
 
 
 class Archive:
-    """The world of many drivers, with all that happens written down in the arrays of an episode each (K, T, ...), as rollouts have them."""
+    """The world of many drivers, with all that happens written down in the arrays of an episode each (K, T, ...), as rollouts have them.
+
+    And which world it was: `seed`, with which it began, and `age`, the decisions made in it before; int64 (K, T).
+    """
 
     def __init__(self, world: World, length: int) -> None:
         self.world, self.length, self.age = world, length, 0
@@ -240,6 +249,8 @@ class Archive:
         whole = len(seeds), self.length
         self.arrays = {"x": np.repeat(first[:, None], self.length, 1), "mask": np.zeros(whole, np.bool_)}
         self.arrays |= {key: np.zeros(whole, np.float32) for key in ("reward", "done")}
+        self.arrays["seed"] = np.repeat(seeds[:, None], self.length, 1)
+        self.arrays["age"] = np.repeat(np.arange(self.length)[None], len(seeds), 0)
         return seen, state
 
     def step(self, rows: Rows, action: Tensor, state: State) -> Seen:

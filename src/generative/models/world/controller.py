@@ -74,9 +74,12 @@ class Controller(Model):
         self.codes: Tensor
         self.actions: Tensor
         self.at: Tensor
+        self.seeds: Tensor
+        longest = max(info.shape[0], params.decisions)  # ways from a world's beginning
         self.register_buffer("codes", torch.zeros(MOMENTS, params.lead + 1, params.latent_size))
-        self.register_buffer("actions", torch.zeros(MOMENTS, info.shape[0], len(self.world.controls)))
+        self.register_buffer("actions", torch.zeros(MOMENTS, longest, len(self.world.controls)))
         self.register_buffer("at", torch.full((MOMENTS,), params.lead))
+        self.register_buffer("seeds", torch.full((MOMENTS,), -1))
         self.frozen: tuple[Any, ...] = ()  # V and M, in a tuple: no part of the weights
         self.arenas: dict[str, Arena] = {}  # with their cars, which live from one chunk to the next
 
@@ -101,10 +104,13 @@ class Controller(Model):
         episodes = long_enough[torch.randint(len(long_enough), (MOMENTS,), generator=random)]
         at = lead + (torch.rand(MOMENTS, generator=random) * (alive[episodes] - lead)).long()
         for number, (episode, moment) in enumerate(zip(episodes.tolist(), at.tolist(), strict=True)):
-            batch = train[episode : episode + 1]
-            self.codes[number] = batch["x"][0, moment - lead : moment + 1, : self.params.latent_size]
-            self.actions[number] = batch["action"][0]
-        self.at.copy_(at)
+            self.codes[number] = train.arrays["x"][episode, moment - lead : moment + 1, : self.params.latent_size]
+            seed, before = _before(train, episode)
+            way = torch.cat([before, train.arrays["action"][episode, :moment]])
+            if len(way) > self.actions.shape[1]:
+                expected = f"expected at least the {len(way)} that led to a moment of the data"
+                raise UsageError(f"decisions: {expected}, got {self.params.decisions}")
+            self.actions[number, : len(way)], self.at[number], self.seeds[number] = way, len(way), seed
 
     def objectives(self) -> list[Objective]:
         return []
@@ -137,7 +143,7 @@ class Controller(Model):
     def calibration(self) -> list[tuple[str, float, float, float, float]]:
         """(policy, mean return in the world and in dreams, ends a hundred decisions in both) of policies that do not look.
 
-        In the world as in dreams they take over at the same moments of recorded episodes.
+        In the world as in dreams they take over at the same moments of recorded episodes (`Led`).
         """
         seeds, length = np.arange(CALIBRATED) + CALIBRATION, self.params.dreamed
         rows = []
@@ -194,7 +200,7 @@ class Controller(Model):
         return {}  # it is measured by driving: metrics/returns.py
 
     def encode(self, batch: Batch) -> Batch:
-        """Episodes as long as those of the batch, cut out of drives of its own: the same keys, x the pictures, uint8 (B, T, C, H, W).
+        """Episodes as long as those of the batch, cut out of its own drives, as `Archive` has them; x are pictures, uint8 (B, T, C, H, W).
 
         The actions of the batch are mixed in: a share of none in the first drive, of `wander` in the last. The tracks follow from them.
         """
@@ -265,7 +271,7 @@ class Controller(Model):
     def _arena(self, name: str) -> Any:
         vision, memory = self.frozen
         if name not in self.arenas:
-            beginnings = Beginnings(self.codes, self.actions, self.at)
+            beginnings = Beginnings(self.codes, self.actions, self.at, self.seeds)
             if name == "dream":
                 self.arenas[name] = Dream(memory, beginnings, self.params.temperature, self.params.dreamed, self.world.end)
             elif name == "led":
@@ -273,3 +279,13 @@ class Controller(Model):
             else:
                 self.arenas[name] = World(partial(self.world, self.params.action_repeat, official=name == "official"), vision, memory)
         return self.arenas[name]
+
+
+def _before(train: Split, episode: int) -> tuple[int, Tensor]:
+    """The seed with which an episode's world began and all actions (P, A) before the episode; -1 and none where the data do not say."""
+    arrays = train.arrays
+    if "seed" not in arrays:
+        return -1, arrays["action"][episode, :0]
+    seed, age = arrays["seed"][episode, 0], arrays["age"][episode, 0]
+    earlier = (arrays["seed"] == seed) & (arrays["age"] < age)
+    return int(seed), arrays["action"][earlier][arrays["age"][earlier].argsort()]
