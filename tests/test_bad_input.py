@@ -60,6 +60,7 @@ def vae(**values: Any) -> Edit:
         (lambda c: c["data"]["glyphs"].update(characters="AA"), "data.glyphs.characters: expected letters A-Z"),
         (lambda c: c["encodings"]["vae_codes"].update(model="mlp"), "encodings.vae_codes.model: mlp does not encode"),
         (lambda c: c["encodings"]["vae_codes"].update(data="moons"), "encodings.vae_codes.model: vae is trained on glyphs, not on moons"),
+        (lambda c: c["encodings"]["vae_codes"].update(beside="glyfs"), "encodings.vae_codes.beside: no 'glyfs' in data or encodings"),
         (lambda c: c["encodings"].update(glyphs=c["encodings"]["vae_codes"]), "encodings.glyphs: a data set has this name already"),
         (lambda c: c.update(modles={}), "modles: no such section; did you mean models?"),
         (lambda c: c.update(models=[1]), "models: expected named blocks, got list"),

@@ -260,21 +260,25 @@ def test_dreams_that_are_led_longer_than_any_episode_lasts_are_refused() -> None
         made(lead=3).receive(frozen(), told([3, 2, 3]))
 
 
-def test_what_a_controller_collects_is_its_own_driving_with_ever_more_of_the_given_actions() -> None:
-    model = made(memory="none", latent_size=SIZE, decisions=5, wander=1.0)
+def test_what_a_controller_collects_is_its_own_driving_and_that_of_ever_less_like_it() -> None:
+    drives, wander = 400, 0.3
+    model = made(memory="none", latent_size=SIZE, decisions=5, wander=wander)
+    put(model, np.random.default_rng(1).normal(0, 0.3, len(flat(model))).astype(np.float32))
     model.receive(frozen(), None)
     model.world = Small  # type: ignore[assignment]
-    given = torch.rand(3, 5, 3)
+    given = torch.rand(drives, 5, 3)
     with torch.no_grad():
         got, again = (model.encode({"action": given}) for _ in range(2))
         other = model.encode({"action": given + 0.1})
     assert all(torch.equal(got[key], again[key]) for key in got)
-    assert (got["x"].shape, got["x"].dtype) == ((3, 5, 3, 2, 2), torch.uint8)
+    assert (got["x"].shape, got["x"].dtype) == ((drives, 5, 3, 2, 2), torch.uint8)
     assert not torch.equal(got["x"][:, 0], other["x"][:, 0])  # other tracks
-    assert torch.allclose(got["action"][0], torch.tensor([0.0, 0.5, 0.0]))  # what a controller of zeros does
-    assert torch.allclose(got["action"][1], (got["action"][0] + given[1]) / 2)
-    assert torch.allclose(got["action"][2], given[2])
-    assert torch.equal(got["reward"], torch.arange(1.0, 6).expand(3, -1))
+    seen = got["x"][:, 0, :, 0, 0].float().div(127.5).sub(1)
+    own = model.policy(seen).detach()
+    assert torch.allclose(got["action"][0, 0], squash(CAR, own[:1])[0], atol=1e-6)
+    strayed = (got["action"][:, 0, 0].atanh() - own[:, 0]) / (1 + seen.square().sum(1)).sqrt()  # of as many normal numbers the mean square
+    assert (strayed[1:] / torch.linspace(0, wander, drives)[1:]).std().item() == pytest.approx(1, abs=0.1)
+    assert torch.equal(got["reward"], torch.arange(1.0, 6).expand(drives, -1))
     assert got["mask"].all()
 
 

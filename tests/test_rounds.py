@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
+import torch
 from conftest import ROOT, read_yaml, write_catalogue
 
 from flows import command
@@ -32,7 +32,10 @@ def test_a_round_is_collected_by_the_controller_of_the_one_before(own: Path) -> 
     content = read_yaml(own / "params.yaml")
     encodings, models = content["encodings"], content["models"]
     for number, before in ((2, ""), (3, "_2")):
-        assert encodings[f"car_rollouts_{number}"] == {"data": f"car_memory{before}", "model": f"{NAME}{before}", "batch_size": 128}
+        made_by = {"data": f"car_memory{before}", "beside": f"car_rollouts{before}", "model": f"{NAME}{before}", "batch_size": 128}
+        assert encodings[f"car_rollouts_{number}"] == made_by
+        for name, data in (("car_latents", "car_rollouts"), ("car_memory", "car_latents")):
+            assert (block := encodings[f"{name}_{number}"])["data"] == block["beside"] == f"{data}_{number}"
         for first, data in (("world_vae", "car_rollouts"), ("world_rnn", "car_latents"), (NAME, "car_memory")):
             copied = models[f"{first}_{number}"]
             own_data = f"{data}_{number}"
@@ -76,7 +79,7 @@ def test_what_is_no_chain_or_stands_in_the_way_is_refused(own: Path) -> None:
         with pytest.raises(UsageError, match=message):
             rounds.unroll(name, count)
     content = read_yaml(own / "params.yaml")
-    content["encodings"]["car_rollouts_2"] = {"data": "car_memory", "model": "world_rnn", "batch_size": 1}
+    content["encodings"]["car_rollouts_2"] = {"data": "car_memory", "beside": "car_rollouts", "model": "world_rnn", "batch_size": 1}
     write_catalogue(own, content)
     before = (own / "params.yaml").read_bytes()
     with pytest.raises(UsageError, match=r"encodings\.car_rollouts_2\.model: expected world_controller, as a round has it, got world_rnn"):
@@ -95,19 +98,55 @@ def test_the_flow_brings_up_the_rounds_that_it_is_asked_for(own: Path) -> None:
 @pytest.mark.xdist_group("built")
 def test_what_a_controller_collects_is_a_data_set_as_rollouts_are(built: Path, own: Path) -> None:
     shutil.copy(built / "params.yaml", own)
-    for part in ("processed/car_memory", f"models/{NAME}"):
+    for part in ("processed/car_rollouts", "processed/car_memory", f"models/{NAME}"):
         shutil.copytree(built / "data" / part, own / "data" / part)
     rounds.unroll(NAME, 2)
     encode("car_rollouts_2")
     first, second = (open_dataset(folder / "data/processed" / name) for folder, name in ((built, "car_rollouts"), (own, "car_rollouts_2")))
-    for fact in ("kind", "shape", "sequence", "counts"):
+    for fact in ("kind", "shape", "sequence"):
         assert getattr(second.info, fact) == getattr(first.info, fact)
-    assert first.split("train").arrays.keys() == second.split("train").arrays.keys()
     assert not (second.folder / "model").exists()
-    driven = second.split("train").arrays
+    assert second.info.counts == {split: 2 * count for split, count in first.info.counts.items()}
+    given, got = first.split("train").arrays, second.split("train").arrays
+    count = len(given["x"])
+    for key, array in given.items():
+        assert torch.equal(got[key][:count], array)
+    driven = {key: array[count:] for key, array in got.items()}
     assert driven["mask"].all()
-    given = open_dataset(own / "data/processed/car_memory").split("train").arrays["action"].flatten(0, 1).numpy()
-    assert np.abs(driven["action"].numpy() - given).max() > 0.1
+    assert (driven["action"] - given["action"]).abs().max() > 0.1
+    assert set(got) - set(given) == {"seed", "age"}
+    assert (got["seed"][:count] == -1).all() and (driven["seed"] >= 0).all()
     pictures = (own / "data/processed/car_rollouts_2/train/x.npy").read_bytes()
     encode("car_rollouts_2")
     assert (own / "data/processed/car_rollouts_2/train/x.npy").read_bytes() == pictures
+
+
+def test_an_encoding_that_is_made_of_itself_some_way_round_is_refused(own: Path) -> None:
+    rounds.unroll(NAME, 2)
+    content = read_yaml(own / "params.yaml")
+    content["encodings"]["car_rollouts_2"]["beside"] = "car_memory_2"
+    write_catalogue(own, content)
+    way = "car_rollouts_2 from car_memory_2 from car_latents_2 from car_rollouts_2"
+    with pytest.raises(UsageError, match=rf"encodings\.car_latents_2\.data: made of itself: {way}"):
+        Catalogue.read().encoding("car_rollouts_2")
+
+
+@pytest.mark.xdist_group("built")
+@pytest.mark.parametrize(
+    ("name", "beside", "said"),
+    [
+        ("car_latents", "glyphs", "expected the same as data, for codes of two models tell nothing together, got glyphs"),
+        ("car_rollouts_2", "glyphs", r"expected pictures like those that are made, .*'sequence': 12.*, got glyphs with .*'sequence': 1"),
+    ],
+)
+def test_only_pictures_like_those_that_are_made_are_kept_beside_them(built: Path, own: Path, name: str, beside: str, said: str) -> None:
+    shutil.copy(built / "params.yaml", own)
+    for part in ("processed/glyphs", "processed/car_rollouts", "processed/car_memory", "models/world_vae", f"models/{NAME}"):
+        shutil.copytree(built / "data" / part, own / "data" / part)
+    rounds.unroll(NAME, 2)
+    content = read_yaml(own / "params.yaml")
+    content["encodings"][name]["beside"] = beside
+    write_catalogue(own, content)
+    with pytest.raises(UsageError, match=rf"params.yaml: encodings\.{name}\.beside: {said}"):
+        encode(name)
+    assert not (own / "data/processed" / name).exists()

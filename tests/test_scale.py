@@ -53,7 +53,7 @@ SHOWCASE = f"""data:
     seed: 1
     validation: 5000
 encodings:
-  codes: {{data: fashion, model: vae, batch_size: 5}}
+  codes: {{data: fashion, beside: fashion, model: vae, batch_size: 5}}
 models:
   # larger
   judge:
@@ -142,7 +142,7 @@ def test_what_is_asked_for_stays_when_another_goes() -> None:
 
 
 def test_an_encoding_follows_its_model() -> None:
-    edited = PARAMS.replace("encodings: {}  # none yet", "encodings:\n  codes: {data: glyphs, model: vae, batch_size: 5}")
+    edited = PARAMS.replace("encodings: {}  # none yet", "encodings:\n  codes: {data: glyphs, beside: glyphs, model: vae, batch_size: 5}")
     Path("params.yaml").write_text(edited)
     scale.put("showcase", ["vae"])
     assert params.read()["encodings"]["codes"]["data"] == "fashion"
@@ -154,7 +154,7 @@ def test_an_encoding_follows_its_model() -> None:
 
 
 def test_a_scale_that_leaves_an_encoding_behind_is_refused() -> None:
-    edited = PARAMS.replace("encodings: {}  # none yet", "encodings:\n  codes: {data: glyphs, model: vae, batch_size: 5}")
+    edited = PARAMS.replace("encodings: {}  # none yet", "encodings:\n  codes: {data: glyphs, beside: glyphs, model: vae, batch_size: 5}")
     Path("params.yaml").write_text(edited)
     with pytest.raises(UsageError, match=r"scales/book.yaml: encodings.codes and models.vae would stand on different data"):
         scale.put("book", ["vae"])

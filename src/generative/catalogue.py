@@ -37,7 +37,8 @@ class Catalogue:
         where = f"{self.path}: encodings.{name}"
         encoding = self._encoding(name)
         self._exists(f"{where}.data", encoding.data, "data", "encodings")
-        self._check_origin(name, encoding.data)
+        self._exists(f"{where}.beside", encoding.beside, "data", "encodings")
+        self._check_origin(name)
         self._exists(f"{where}.model", encoding.model, "models")
         _, kind = self.model(encoding.model)
         if not kind.can("encode"):
@@ -70,14 +71,24 @@ class Catalogue:
     def _encoding(self, name: str) -> Encoding:
         return params.typed(Encoding, self.raw("encodings", name), f"{self.path}: encodings.{name}")
 
-    def _check_origin(self, name: str, data: str) -> None:
-        """Follows an encoding from data set to data set, which must end at one that is no encoding."""
-        chain = [name]
-        while data in self.content["encodings"]:
-            if data in chain:
-                raise UsageError(f"{self.path}: encodings.{name}.data: made of itself: {' from '.join([*chain, data])}")
-            chain.append(data)
-            data = self._encoding(data).data
+    def _check_origin(self, name: str) -> None:
+        """Follows an encoding to all that it is made of, which must not be itself."""
+        made_of_it: dict[str, str] = {}
+        waiting = [name]
+        while waiting:
+            made = waiting.pop()
+            if made not in self.content["encodings"]:
+                continue
+            encoding = self._encoding(made)
+            for key in ("data", "beside"):
+                if (source := getattr(encoding, key)) == name:
+                    chain = [made]
+                    while chain[-1] != name:
+                        chain.append(made_of_it[chain[-1]])
+                    raise UsageError(f"{self.path}: encodings.{made}.{key}: made of itself: {' from '.join([*reversed(chain), name])}")
+                if source not in made_of_it:
+                    made_of_it[source] = made
+                    waiting.append(source)
 
     def _exists(self, where: str, name: str, *sections: str) -> None:
         there = [entry for section in sections for entry in self.content[section]]

@@ -52,6 +52,7 @@ class Encoding(Block):
     """A data set made by passing another one through a trained model (`Model.encode`)."""
 
     data: str
+    beside: str  # a data set of pictures whose examples are kept in front of what the model makes; `data` itself where there is none
     model: str
     batch_size: Batch
 

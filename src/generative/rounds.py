@@ -4,8 +4,9 @@
     python -m generative.rounds world_controller 1    and only the first again
 
 Ha and Schmidhuber 2018, section 5. DVC's graph has no loops, so the loop is unrolled: round 3 is entries of its own, car_rollouts_3 (an
-encoding, collected by world_controller_2) to world_controller_3, each a copy of the first round's. One that is there already stays as it
-is, so a round may be given other sizes; `python -m generative.scale quick` takes all of them back too.
+encoding: the episodes of the rounds before and what world_controller_2 collects) to world_controller_3, each a copy of the first round's.
+One that is there already stays as it is, so a round may be given other sizes; `python -m generative.scale quick` takes all of them back
+too.
 """
 
 from __future__ import annotations
@@ -82,10 +83,10 @@ def beginnings(names: Iterable[str]) -> list[str]:
 def _blocks(text: str, first: Chain, number: int) -> Iterator[tuple[str, str, str]]:
     """(section, name, lines) of the entries of a round."""
     here, before = first.round(number), first.round(number - 1)
-    collected = f"{here.rollouts}:\n  data: {before.memories}\n  model: {before.controller}\n  batch_size: {TOGETHER}\n"
-    yield "encodings", here.rollouts, collected
-    yield _copy(text, "encodings", first.latents, here.latents, data=here.rollouts, model=here.vision)
-    yield _copy(text, "encodings", first.memories, here.memories, data=here.latents, model=here.memory)
+    sources = {"data": before.memories, "beside": before.rollouts, "model": before.controller, "batch_size": TOGETHER}
+    yield "encodings", here.rollouts, f"{here.rollouts}:\n" + "".join(f"  {key}: {value}\n" for key, value in sources.items())
+    yield _copy(text, "encodings", first.latents, here.latents, data=here.rollouts, beside=here.rollouts, model=here.vision)
+    yield _copy(text, "encodings", first.memories, here.memories, data=here.latents, beside=here.latents, model=here.memory)
     for old, new, data in (
         (first.vision, here.vision, here.rollouts),
         (first.memory, here.memory, here.latents),
@@ -104,7 +105,7 @@ def _copy(text: str, section: str, old: str, new: str, **changes: str) -> tuple[
 
 def _refuse_another(section: str, name: str, block: dict[str, Any], lines: str) -> None:
     expected = YamlText(f"{section}:\n" + textwrap.indent(lines, "  "))
-    for key in ("data", "judge") if section == "models" else ("data", "model"):
+    for key in ("data", "judge") if section == "models" else ("data", "beside", "model"):
         if block.get(key) != (value := expected.value(section, name, key)):
             raise UsageError(f"{PARAMS_FILE}: {section}.{name}.{key}: expected {value}, as a round has it, got {shown(block.get(key))}")
 

@@ -186,7 +186,7 @@ def _restore(text: str, record: Record, going: set[Address], again: Set[Address]
 def _references(content: Content, address: Address) -> list[Address]:
     section, name = address.split(".")
     block = content[section][name]
-    kinds = {"data": {}, "encodings": {"data": DATA, "model": ("models",)}}
+    kinds = {"data": {}, "encodings": {"data": DATA, "beside": DATA, "model": ("models",)}}
     keys: Mapping[str, tuple[str, ...]] = kinds.get(section, {"data": DATA, "against": DATA, "judge": ("models",)})
     return [f"{s}.{block[key]}" for key, where in keys.items() for s in where if key in block and block[key] in content[s]]
 

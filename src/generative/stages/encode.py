@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from generative.models.model import Model
     from generative.training.device import Place
 
+Splits = dict[str, dict[str, "NDArray[Any]"]]
 SILENT = 1e-3  # standard deviation of codes, where the prior's is 1, that tell nothing
 
 
@@ -19,10 +20,11 @@ def encode(name: str) -> None:
     """Passes a data set through a frozen model and stores what comes out in data/processed/NAME.
 
     Codes have the model beside them, so that they can be turned back into what a person looks at. Episodes of pictures, uint8
-    (B, T, C, H, W), are as complete as if a data set's own source had made them.
+    (B, T, C, H, W), are as complete as if a data set's own source had made them, and follow those of `beside`.
 
     Raises:
-        UsageError: all codes are the same, as those of an encoder are that fell silent in training; what stood there stays.
+        UsageError: all codes are the same, as those of an encoder are that fell silent in training, or what is to be kept are no pictures
+            like those that were made; what stood there stays.
     """
     from generative.catalogue import Catalogue
     from generative.data.store import SPLITS, open_dataset, write_dataset
@@ -44,6 +46,8 @@ def encode(name: str) -> None:
             splits = {split: {key: rows.reshape(-1, *rows.shape[2:]) for key, rows in part.items()} for split, part in splits.items()}
         else:
             _refuse_silent(encoding.model, x.reshape(-1, x.shape[-1]))
+        if encoding.beside != encoding.data:
+            splits = _after(open_dataset(Path("data/processed") / encoding.beside), splits, facts, f"params.yaml: encodings.{name}.beside")
         known = {key: getattr(dataset.info, key) for key in ("classes", "attributes", "values")}
         with new_folder(Path("data/processed") / name) as folder:
             write_dataset(folder, splits, name=name, **known, **facts)
@@ -61,6 +65,27 @@ def _passed(model: Model, dataset: Dataset, split: str, size: int, here: Place) 
     if dataset.info.sequence > 1:
         arrays = {key: array.unflatten(0, (-1, dataset.info.sequence)) for key, array in arrays.items()}
     return {key: array.numpy() for key, array in arrays.items()}
+
+
+def _after(kept: Dataset, splits: Splits, facts: dict[str, Any], where: str) -> Splits:
+    """The splits of a data set, each with what was made behind it; what only one of them knows is -1 in the other."""
+    import numpy as np
+
+    from generative.errors import UsageError
+
+    made = {**facts, "shape": list(splits["train"]["x"].shape[1:])}
+    if made["kind"] != "images":
+        raise UsageError(f"{where}: expected the same as data, for codes of two models tell nothing together, got {kept.info.name}")
+    if (got := {key: getattr(kept.info, key) for key in made}) != made:
+        raise UsageError(f"{where}: expected pictures like those that are made, {made}, got {kept.info.name} with {got}")
+    joined = {}
+    for split, new in splits.items():
+        old = {key: array.numpy() for key, array in kept.split(split).arrays.items()}
+        for part, other in ((old, new), (new, old)):
+            for key in other.keys() - part.keys():
+                part[key] = np.full((len(part["x"]), *other[key].shape[1:]), -1, other[key].dtype)
+        joined[split] = {key: np.concatenate([old[key], new[key]]) for key in old}
+    return joined
 
 
 def _refuse_silent(model: str, codes: NDArray[Any]) -> None:

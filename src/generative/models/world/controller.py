@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
 
 from generative.data.rollouts.cover import episode as cover
 from generative.data.rollouts.racing import episode as racing
@@ -31,9 +32,9 @@ from generative.data.store import Batch, Info, Split
 from generative.errors import UsageError
 from generative.models.exhibit import Exhibit, Film, Sheet, Table
 from generative.models.model import Model, Objective
-from generative.nn.controls import act, at_random, held, settled, squash
+from generative.nn.controls import act, at_random, held, squash
 from generative.nn.driving import Archive, Arena, Beginnings, Diary, Dream, Episodes, Led, Policy, World, drive
-from generative.params import Evolution, Fraction, Positive
+from generative.params import Evolution, Positive
 
 WORLDS: dict[str, Any] = {"car": racing.Episode, "doom": cover.Episode}
 FILM, ANCHOR = 300, 40  # decisions of a film, and after how many of them M's dream is shown the truth again
@@ -54,7 +55,7 @@ class Params(Evolution):
     lead: Positive  # frames of the training data that M is shown before a dream begins
     dreamed: Positive  # decisions of a dream, at most
     gate: Annotated[float, Field(gt=0)]  # what dreams may be off by before anything is evolved in them: mean difference of the return
-    wander: Fraction  # of the actions it was trained on, at most, in episodes that it is to collect (`encode`)
+    wander: Annotated[float, Field(ge=0)]  # deviation, at most, of what is added to its weights when it is to collect episodes (`encode`)
 
 
 class Controller(Model):
@@ -202,22 +203,18 @@ class Controller(Model):
     def encode(self, batch: Batch) -> Batch:
         """Episodes as long as those of the batch, cut out of its own drives, as `Archive` has them; x are pictures, uint8 (B, T, C, H, W).
 
-        The actions of the batch are mixed in: a share of none in the first drive, of `wander` in the last. The tracks follow from them.
+        The first drive is its own; noise is added to the weights of the others, of the last with the deviation `wander`: what a search
+        may try, M should have seen the world answer. Tracks and noise follow from the actions of the batch.
         """
         count, length = batch["action"].shape[:2]
         each = max(1, self.params.decisions // length)  # episodes of a drive
         drives = -(-count // each)
-        own, clock = self._policy(self.own), itertools.count()
-        others = batch["action"][torch.arange(drives * each) % count].view(drives, each * length, -1)
-        share = torch.linspace(0, self.params.wander, drives, device=others.device)[:, None]
-
-        def mixed(rows: Tensor, features: Tensor) -> Tensor:
-            return settled(self.world.controls, own(rows, features).lerp(others[rows, next(clock)], share[rows]))
-
-        archive = Archive(self._arena("world"), each * length)
-        digest = hashlib.sha256(batch["action"].cpu().numpy().tobytes()).digest()
-        seeds = np.random.SeedSequence(list(digest)).generate_state(drives).astype(np.int64)
-        drive(self.frozen[1], archive, mixed, seeds, each * length, each * length)
+        own = parameters_to_vector(self.parameters())
+        random = np.random.default_rng(list(hashlib.sha256(batch["action"].cpu().numpy().tobytes()).digest()))
+        noise = torch.from_numpy(random.standard_normal((drives, len(own)), np.float32)).to(own)
+        drivers = own + torch.linspace(0, self.params.wander, drives, device=own.device)[:, None] * noise
+        archive, policy = Archive(self._arena("world"), each * length), partial(act, self.world.controls, drivers)
+        drive(self.frozen[1], archive, self._policy(policy), random.integers(2**31, size=drives), each * length, each * length)
         return {key: torch.from_numpy(rows).flatten(0, 1).unflatten(0, (-1, length))[:count] for key, rows in archive.arrays.items()}
 
     def exhibits(self, batch: Batch) -> list[Exhibit]:
