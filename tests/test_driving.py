@@ -282,6 +282,26 @@ def test_what_a_controller_collects_is_its_own_driving_and_that_of_ever_less_lik
     assert got["mask"].all()
 
 
+def test_every_round_collects_as_much_elsewhere() -> None:
+    given = {"action": torch.rand(6, 5, 3)}
+    rounds = []
+    for data in ("memory", "memory_2"):
+        model = made(memory="none", latent_size=SIZE, decisions=15, data=data, against=data)
+        model.receive(frozen(), None)
+        model.world = Small  # type: ignore[assignment]
+        with torch.no_grad():
+            rounds.append(model.encode(given))
+            known = {
+                "action": torch.cat([given["action"], rounds[0]["action"]]),
+                "seed": torch.cat([torch.full((6, 5), -1), rounds[0]["seed"]]),
+            }
+            again = model.encode(known)
+            nothing = model.encode({key: rows[6:] for key, rows in known.items()})
+        assert len(again["x"]) == 6
+        assert nothing["x"].shape == (0, 5, 3, 2, 2)
+    assert not set(rounds[0]["seed"].flatten().tolist()) & set(rounds[1]["seed"].flatten().tolist())
+
+
 def test_the_world_is_led_to_the_very_moments_of_what_a_controller_collected() -> None:
     model = made(memory="none", latent_size=SIZE, decisions=15, lead=2)
     model.receive(frozen(), None)

@@ -201,16 +201,20 @@ class Controller(Model):
         return {}  # it is measured by driving: metrics/returns.py
 
     def encode(self, batch: Batch) -> Batch:
-        """Episodes as long as those of the batch, cut out of its own drives, as `Archive` has them; x are pictures, uint8 (B, T, C, H, W).
+        """Episodes cut out of its own drives, as `Archive` has them; x are pictures, uint8 (B, T, C, H, W).
+
+        They are as long as those of the batch, and as many as no controller collected of them, so that each round adds the same.
 
         The first drive is its own; noise is added to the weights of the others, of the last with the deviation `wander`: what a search
-        may try, M should have seen the world answer. Tracks and noise follow from the actions of the batch.
+        may try, M should have seen the world answer. Tracks and noise follow from the actions of the batch and the data set's name.
         """
-        count, length = batch["action"].shape[:2]
+        explored = batch["action"][batch["seed"][:, 0] < 0] if "seed" in batch else batch["action"]
+        count, length = explored.shape[:2]
         each = max(1, self.params.decisions // length)  # episodes of a drive
-        drives = -(-count // each)
+        drives = max(1, -(-count // each))
         own = parameters_to_vector(self.parameters())
-        random = np.random.default_rng(list(hashlib.sha256(batch["action"].cpu().numpy().tobytes()).digest()))
+        digest = hashlib.sha256(self.params.data.encode() + batch["action"].cpu().numpy().tobytes()).digest()
+        random = np.random.default_rng(list(digest))
         noise = torch.from_numpy(random.standard_normal((drives, len(own)), np.float32)).to(own)
         drivers = own + torch.linspace(0, self.params.wander, drives, device=own.device)[:, None] * noise
         archive, policy = Archive(self._arena("world"), each * length), partial(act, self.world.controls, drivers)
