@@ -158,7 +158,7 @@ def _dream(memory: Memory, steps: int) -> Run:
     torch.manual_seed(1)
     candidates, moments = (
         torch.randn(DREAMS, 3 * (32 + 256 + 1)) / 10,
-        Beginnings(torch.randn(8, 2, 32), torch.rand(8, 1, 3), torch.ones(8).long()),
+        Beginnings(torch.randn(8, 2, 32), torch.rand(8, 1, 3), torch.ones(8).long(), torch.full((8,), -1)),
     )
     arena, rows = Dream(memory, moments, 1.0, steps // DREAMS, 0.0), np.arange(DREAMS)
     everyone = torch.arange(DREAMS)
