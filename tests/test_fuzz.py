@@ -238,8 +238,8 @@ def test_an_odd_value_anywhere_in_a_block_is_valid_or_refused(tmp_path: Path, va
 @pytest.mark.parametrize(
     ("section", "name", "key", "value", "said"),
     [
-        ("encodings", "vae_codes", "data", "vae_codes", "encodings.vae_codes.data: made of itself: vae_codes from vae_codes"),
-        ("encodings", "vae_codes", "beside", "vae_codes", "encodings.vae_codes.beside: made of itself: vae_codes from vae_codes"),
+        ("encodings", "vae_codes", "data", "vae_codes", "encodings.vae_codes: made of itself: vae_codes from vae_codes"),
+        ("encodings", "vae_codes", "beside", "vae_codes", "encodings.vae_codes: made of itself: vae_codes from vae_codes"),
         ("data", "moons", "seed", "4294967296", "data.moons.seed: expected less than 4294967296"),
         ("models", "vae", "batch_size", "1000000000", "models.vae.batch_size: expected less than or equal to 65536"),
         ("models", "vae", "threads", "1000000", "models.vae.threads: expected less than or equal to 1024"),

@@ -32,14 +32,19 @@ def test_a_round_is_collected_by_the_controller_of_the_one_before(own: Path) -> 
     content = read_yaml(own / "params.yaml")
     encodings, models = content["encodings"], content["models"]
     for number, before in ((2, ""), (3, "_2")):
-        made_by = {"data": f"car_memory{before}", "beside": f"car_rollouts{before}", "model": f"{NAME}{before}", "batch_size": 128}
-        assert encodings[f"car_rollouts_{number}"] == made_by
-        for name, data in (("car_latents", "car_rollouts"), ("car_memory", "car_latents")):
-            assert (block := encodings[f"{name}_{number}"])["data"] == block["beside"] == f"{data}_{number}"
-        for first, data in (("world_vae", "car_rollouts"), ("world_rnn", "car_latents"), (NAME, "car_memory")):
+        kept = f"car_memory{before}"
+        assert encodings[f"car_rollouts_{number}"] == {"data": kept, "beside": kept, "model": f"{NAME}{before}", "batch_size": 128}
+        for name, data, beside, model in (
+            ("car_latents", "car_rollouts", f"car_latents{before}", "world_vae"),
+            ("car_memory", "car_latents", f"car_latents_{number}", f"world_rnn_{number}"),
+        ):
+            made_of = {"data": f"{data}_{number}", "beside": beside, "model": model}
+            assert encodings[f"{name}_{number}"] == encodings[name] | made_of
+        for first, data in (("world_rnn", "car_latents"), (NAME, "car_memory")):
             copied = models[f"{first}_{number}"]
             own_data = f"{data}_{number}"
             assert copied == models[first] | {"data": own_data, "against": own_data, "judge": f"{first}_{number}"}
+    assert not [name for name in models if name.startswith("world_vae_")]
     Catalogue.read().check()
 
 
@@ -62,8 +67,8 @@ def test_a_round_that_is_there_keeps_its_sizes_and_stands_at_the_scale_of_the_fi
     scale.put("showcase", [NAME])
     rounds.unroll(NAME, 2)
     text = (own / "params.yaml").read_text()
-    steps = read_yaml(own / "params.yaml")["models"]["world_vae_2"]["steps"]
-    changed = text[: (at := text.index("  world_vae_2:"))] + text[at:].replace(f"steps: {steps}", "steps: 7", 1)
+    steps = read_yaml(own / "params.yaml")["models"]["world_rnn_2"]["steps"]
+    changed = text[: (at := text.index("  world_rnn_2:"))] + text[at:].replace(f"steps: {steps}", "steps: 7", 1)
     (own / "params.yaml").write_text(changed)
     rounds.unroll(NAME, 2)
     assert (own / "params.yaml").read_text() == changed
@@ -79,7 +84,7 @@ def test_what_is_no_chain_or_stands_in_the_way_is_refused(own: Path) -> None:
         with pytest.raises(UsageError, match=message):
             rounds.unroll(name, count)
     content = read_yaml(own / "params.yaml")
-    content["encodings"]["car_rollouts_2"] = {"data": "car_memory", "beside": "car_rollouts", "model": "world_rnn", "batch_size": 1}
+    content["encodings"]["car_rollouts_2"] = {"data": "car_memory", "beside": "car_memory", "model": "world_rnn", "batch_size": 1}
     write_catalogue(own, content)
     before = (own / "params.yaml").read_bytes()
     with pytest.raises(UsageError, match=r"encodings\.car_rollouts_2\.model: expected world_controller, as a round has it, got world_rnn"):
@@ -98,7 +103,7 @@ def test_the_flow_brings_up_the_rounds_that_it_is_asked_for(own: Path) -> None:
 @pytest.mark.xdist_group("built")
 def test_what_a_controller_collects_is_a_data_set_as_rollouts_are(built: Path, own: Path) -> None:
     shutil.copy(built / "params.yaml", own)
-    for part in ("processed/car_rollouts", "processed/car_memory", f"models/{NAME}"):
+    for part in ("processed/car_rollouts", "processed/car_latents", "processed/car_memory", "models/world_vae", f"models/{NAME}"):
         shutil.copytree(built / "data" / part, own / "data" / part)
     rounds.unroll(NAME, 2)
     encode("car_rollouts_2")
@@ -106,19 +111,26 @@ def test_what_a_controller_collects_is_a_data_set_as_rollouts_are(built: Path, o
     for fact in ("kind", "shape", "sequence"):
         assert getattr(second.info, fact) == getattr(first.info, fact)
     assert not (second.folder / "model").exists()
-    assert second.info.counts == {split: 2 * count for split, count in first.info.counts.items()}
-    given, got = first.split("train").arrays, second.split("train").arrays
-    count = len(given["x"])
-    for key, array in given.items():
-        assert torch.equal(got[key][:count], array)
-    driven = {key: array[count:] for key, array in got.items()}
+    assert second.info.counts == first.info.counts
+    driven = second.split("train").arrays
     assert driven["mask"].all()
-    assert (driven["action"] - given["action"]).abs().max() > 0.1
-    assert set(got) - set(given) == {"seed", "age"}
-    assert (got["seed"][:count] == -1).all() and (driven["seed"] >= 0).all()
-    pictures = (own / "data/processed/car_rollouts_2/train/x.npy").read_bytes()
+    assert (driven["action"] - first.split("train").arrays["action"]).abs().max() > 0.1
+    assert (driven["seed"] >= 0).all()
+    pictures = (second.folder / "train/x.npy").read_bytes()
     encode("car_rollouts_2")
-    assert (own / "data/processed/car_rollouts_2/train/x.npy").read_bytes() == pictures
+    assert (second.folder / "train/x.npy").read_bytes() == pictures
+
+    encode("car_latents_2")
+    before, both = (open_dataset(folder / "data/processed" / name) for folder, name in ((built, "car_latents"), (own, "car_latents_2")))
+    assert both.info.counts == {split: 2 * count for split, count in before.info.counts.items()}
+    kept, got = before.split("train").arrays, both.split("train").arrays
+    count = len(kept["x"])
+    for key, array in kept.items():
+        assert torch.equal(got[key][:count], array)
+    for key in ("action", "reward", "seed", "age"):
+        assert torch.equal(got[key][count:].flatten(), driven[key].flatten())
+    assert set(got) - set(kept) == {"seed", "age"}
+    assert (got["seed"][:count] == -1).all()
 
 
 def test_an_encoding_that_is_made_of_itself_some_way_round_is_refused(own: Path) -> None:
@@ -127,26 +139,34 @@ def test_an_encoding_that_is_made_of_itself_some_way_round_is_refused(own: Path)
     content["encodings"]["car_rollouts_2"]["beside"] = "car_memory_2"
     write_catalogue(own, content)
     way = "car_rollouts_2 from car_memory_2 from car_latents_2 from car_rollouts_2"
-    with pytest.raises(UsageError, match=rf"encodings\.car_latents_2\.data: made of itself: {way}"):
+    with pytest.raises(UsageError, match=rf"encodings\.car_rollouts_2: made of itself: {way}"):
         Catalogue.read().encoding("car_rollouts_2")
 
 
 @pytest.mark.xdist_group("built")
 @pytest.mark.parametrize(
-    ("name", "beside", "said"),
+    ("name", "key", "other", "said"),
     [
-        ("car_latents", "glyphs", "expected the same as data, for codes of two models tell nothing together, got glyphs"),
-        ("car_rollouts_2", "glyphs", r"expected pictures like those that are made, .*'sequence': 12.*, got glyphs with .*'sequence': 1"),
+        ("car_latents", "beside", "glyphs", "expected examples like those that are made, .*'codes'.*, got glyphs with .*'images'"),
+        ("car_rollouts_2", "beside", "glyphs", "expected examples like those that are made, .*: 12.*, got glyphs with .*'sequence': 1"),
+        ("car_latents", "beside", "others", "expected codes of world_vae, got others, of another_vae"),
+        ("car_latents", "data", "others", "expected examples like those of car_rollouts, .*'images'.*, got others with .*'codes'"),
     ],
 )
-def test_only_pictures_like_those_that_are_made_are_kept_beside_them(built: Path, own: Path, name: str, beside: str, said: str) -> None:
+def test_what_is_not_like_the_rest_is_refused(built: Path, own: Path, name: str, key: str, other: str, said: str) -> None:
     shutil.copy(built / "params.yaml", own)
+    processed = own / "data/processed"
     for part in ("processed/glyphs", "processed/car_rollouts", "processed/car_memory", "models/world_vae", f"models/{NAME}"):
         shutil.copytree(built / "data" / part, own / "data" / part)
+    shutil.copytree(built / "data/processed/car_latents", processed / "others")
+    info = processed / "others/info.json"
+    info.write_text(info.read_text().replace('"car_latents"', '"others"'))
     rounds.unroll(NAME, 2)
     content = read_yaml(own / "params.yaml")
-    content["encodings"][name]["beside"] = beside
+    content["models"]["another_vae"] = content["models"]["world_vae"] | {"judge": "another_vae"}
+    content["encodings"]["others"] = content["encodings"]["car_latents"] | {"model": "another_vae"}
+    content["encodings"][name][key] = other
     write_catalogue(own, content)
-    with pytest.raises(UsageError, match=rf"params.yaml: encodings\.{name}\.beside: {said}"):
+    with pytest.raises(UsageError, match=rf"params.yaml: encodings\.{name}\.{key}: {said}"):
         encode(name)
-    assert not (own / "data/processed" / name).exists()
+    assert not (processed / name).exists()

@@ -35,16 +35,21 @@ class Catalogue:
 
     def encoding(self, name: str) -> Encoding:
         where = f"{self.path}: encodings.{name}"
-        encoding = self._encoding(name)
+        encoding = params.typed(Encoding, self.raw("encodings", name), where)
         self._exists(f"{where}.data", encoding.data, "data", "encodings")
         self._exists(f"{where}.beside", encoding.beside, "data", "encodings")
-        self._check_origin(name)
+        origins = params.origins(self.content, name)
+        if name in origins:
+            chain = [name, origins[name]]
+            while chain[-1] != name:
+                chain.append(origins[chain[-1]])
+            raise UsageError(f"{where}: made of itself: {' from '.join(reversed(chain))}")
         self._exists(f"{where}.model", encoding.model, "models")
         _, kind = self.model(encoding.model)
         if not kind.can("encode"):
             raise UsageError(f"{where}.model: {encoding.model} does not encode")
         trained_on = self.raw("models", encoding.model)["data"]
-        if trained_on != encoding.data:
+        if trained_on != encoding.data and trained_on not in params.origins(self.content, encoding.data):
             raise UsageError(f"{where}.model: {encoding.model} is trained on {trained_on}, not on {encoding.data}")
         return encoding
 
@@ -67,28 +72,6 @@ class Catalogue:
             self.encoding(name)
         for name in self.content["models"]:
             self.model(name)
-
-    def _encoding(self, name: str) -> Encoding:
-        return params.typed(Encoding, self.raw("encodings", name), f"{self.path}: encodings.{name}")
-
-    def _check_origin(self, name: str) -> None:
-        """Follows an encoding to all that it is made of, which must not be itself."""
-        made_of_it: dict[str, str] = {}
-        waiting = [name]
-        while waiting:
-            made = waiting.pop()
-            if made not in self.content["encodings"]:
-                continue
-            encoding = self._encoding(made)
-            for key in ("data", "beside"):
-                if (source := getattr(encoding, key)) == name:
-                    chain = [made]
-                    while chain[-1] != name:
-                        chain.append(made_of_it[chain[-1]])
-                    raise UsageError(f"{self.path}: encodings.{made}.{key}: made of itself: {' from '.join([*reversed(chain), name])}")
-                if source not in made_of_it:
-                    made_of_it[source] = made
-                    waiting.append(source)
 
     def _exists(self, where: str, name: str, *sections: str) -> None:
         there = [entry for section in sections for entry in self.content[section]]

@@ -52,7 +52,7 @@ class Encoding(Block):
     """A data set made by passing another one through a trained model (`Model.encode`)."""
 
     data: str
-    beside: str  # a data set of pictures whose examples are kept in front of what the model makes; `data` itself where there is none
+    beside: str  # a data set whose examples are kept in front of what the model makes of `data`; `data` itself where there is none
     model: str
     batch_size: Batch
 
@@ -150,6 +150,20 @@ def block(content: Mapping[str, Mapping[str, Any]], section: str, name: str, pat
         return content[section][name]
     except KeyError:
         raise UsageError(f"{path}: {section}.{name}: no such entry{closest(name, content[section])}") from None
+
+
+def origins(content: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, str]:
+    """All that a data set is made of, whether by encoding it or by keeping it, each with the encoding that takes it up."""
+    found: dict[str, str] = {}
+    waiting = [name]
+    while waiting:
+        made = waiting.pop()
+        raw = content["encodings"].get(made)
+        for source in (raw.get("data"), raw.get("beside")) if isinstance(raw, Mapping) else ():
+            if isinstance(source, str) and source not in found:
+                found[source] = made
+                waiting.append(source)
+    return found
 
 
 def typed(params: type[AnyBlock], raw: Any, where: str) -> AnyBlock:

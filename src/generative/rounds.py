@@ -1,10 +1,11 @@
-"""Closes the loop of a world model: its controller collects, V and M are trained on what it saw, and a controller is evolved upon them.
+"""Closes the loop of a world model: its controller collects, M is trained on what it saw too, and a controller is evolved upon that.
 
     python -m generative.rounds world_controller 3    params.yaml has three rounds of the chain that leads to this controller
     python -m generative.rounds world_controller 1    and only the first again
 
-Ha and Schmidhuber 2018, section 5. DVC's graph has no loops, so the loop is unrolled: round 3 is entries of its own, car_rollouts_3 (an
-encoding: the episodes of the rounds before and what world_controller_2 collects) to world_controller_3, each a copy of the first round's.
+Ha and Schmidhuber 2018, section 5: V stays that of the first round. DVC's graph has no loops, so the loop is unrolled: round 3 is entries
+of its own, car_rollouts_3 (an encoding: what world_controller_2 collects) to world_controller_3, each a copy of the first round's but that
+car_latents_3 begins with the episodes of the rounds before.
 One that is there already stays as it is, so a round may be given other sizes; `python -m generative.scale quick` takes all of them back
 too.
 """
@@ -38,7 +39,8 @@ class Chain(NamedTuple):
     controller: str
 
     def round(self, number: int) -> Chain:
-        return Chain(*(f"{name}_{number}" for name in self)) if number > 1 else self
+        """All but V are a round's own."""
+        return Chain(*(f"{name}_{number}" for name in self))._replace(vision=self.vision) if number > 1 else self
 
 
 def unroll(name: str, count: int) -> list[str]:
@@ -50,7 +52,7 @@ def unroll(name: str, count: int) -> list[str]:
     if not 1 <= count <= MOST:
         raise UsageError(f"iterations: expected from 1 to {MOST} rounds, got {count}")
     first = chain(params.read(), name)
-    later = {entry for number in range(count + 1, MOST + 1) for entry in first.round(number)}
+    later = {entry for number in range(count + 1, MOST + 1) for entry in first.round(number)} - set(first)
     scale.take_back_only(later)
     for number in range(2, count + 1):
         text = PARAMS_FILE.read_text(encoding="utf-8")
@@ -83,12 +85,11 @@ def beginnings(names: Iterable[str]) -> list[str]:
 def _blocks(text: str, first: Chain, number: int) -> Iterator[tuple[str, str, str]]:
     """(section, name, lines) of the entries of a round."""
     here, before = first.round(number), first.round(number - 1)
-    sources = {"data": before.memories, "beside": before.rollouts, "model": before.controller, "batch_size": TOGETHER}
+    sources = {"data": before.memories, "beside": before.memories, "model": before.controller, "batch_size": TOGETHER}
     yield "encodings", here.rollouts, f"{here.rollouts}:\n" + "".join(f"  {key}: {value}\n" for key, value in sources.items())
-    yield _copy(text, "encodings", first.latents, here.latents, data=here.rollouts, beside=here.rollouts, model=here.vision)
+    yield _copy(text, "encodings", first.latents, here.latents, data=here.rollouts, beside=before.latents, model=here.vision)
     yield _copy(text, "encodings", first.memories, here.memories, data=here.latents, beside=here.latents, model=here.memory)
     for old, new, data in (
-        (first.vision, here.vision, here.rollouts),
         (first.memory, here.memory, here.latents),
         (first.controller, here.controller, here.memories),
     ):

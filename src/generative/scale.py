@@ -204,12 +204,12 @@ def _reach(content: Content, starts: Iterable[Address]) -> set[Address]:
 
 
 def _torn(content: Content) -> set[Address]:
-    """Entries that refer to a model of other data than their own: an encoding to its model, a model to its judge."""
-    pairs = [(f"encodings.{n}", b, b.get("model")) for n, b in content["encodings"].items()]
-    pairs += [(f"models.{n}", b, b.get("judge")) for n, b in content["models"].items()]
+    """Entries that refer to a model of data they know nothing of: an encoding to its model, a model to its judge."""
+    pairs = [(f"encodings.{n}", b.get("model"), params.origins(content, n)) for n, b in content["encodings"].items()]
+    pairs += [(f"models.{n}", b.get("judge"), [b.get("data")]) for n, b in content["models"].items()]
     torn = set()
-    for address, block, model in pairs:
-        if model in content["models"] and content["models"][model].get("data") != block.get("data"):
+    for address, model, known in pairs:
+        if model in content["models"] and content["models"][model].get("data") not in known:
             torn |= {address, f"models.{model}"}
     return torn
 

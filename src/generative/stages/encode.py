@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
-    from generative.data.store import Dataset
+    from generative.data.store import Dataset, Info
     from generative.models.model import Model
     from generative.training.device import Place
 
 Splits = dict[str, dict[str, "NDArray[Any]"]]
+ALIKE = ("kind", "shape", "sequence")  # what two data sets must have in common where one does for the other
 SILENT = 1e-3  # standard deviation of codes, where the prior's is 1, that tell nothing
 
 
@@ -20,17 +23,18 @@ def encode(name: str) -> None:
     """Passes a data set through a frozen model and stores what comes out in data/processed/NAME.
 
     Codes have the model beside them, so that they can be turned back into what a person looks at. Episodes of pictures, uint8
-    (B, T, C, H, W), are as complete as if a data set's own source had made them, and follow those of `beside`.
+    (B, T, C, H, W), are as complete as if a data set's own source had made them. What is made follows the examples of `beside`.
 
     Raises:
-        UsageError: all codes are the same, as those of an encoder are that fell silent in training, or what is to be kept are no pictures
-            like those that were made; what stood there stays.
+        UsageError: all codes are the same, as those of an encoder are that fell silent in training; the data are not like those that the
+            model was trained on; or what is to be kept is not like what was made. What stood there stays.
     """
     from generative.catalogue import Catalogue
     from generative.data.store import SPLITS, open_dataset, write_dataset
+    from generative.errors import UsageError
     from generative.files import new_folder
     from generative.stages.command import recorded, use_threads
-    from generative.training.checkpoint import trained
+    from generative.training.checkpoint import read_record, trained
     from generative.training.device import place
 
     catalogue = Catalogue.read()
@@ -38,16 +42,24 @@ def encode(name: str) -> None:
     dataset = open_dataset(Path("data/processed") / encoding.data)
     with recorded("encode", name, encoding.model_dump(), data=dataset.info.fingerprint):
         here = place("float32", use_threads(catalogue.raw("models", encoding.model)))
-        model = trained(encoding.model, catalogue.model(encoding.model)[0], dataset.info, here.device)
+        block, home, where = catalogue.model(encoding.model)[0], dataset.info, f"params.yaml: encodings.{name}"
+        if encoding.data != block.data:
+            home = read_record(Path("data/models") / encoding.model)[2]
+            _refuse_unlike(home.model_dump(), dataset.info, f"{where}.data: expected examples like those of {block.data}")
+        model = trained(encoding.model, block, home, here.device)
         splits = {split: _passed(model, dataset, split, encoding.batch_size, here) for split in SPLITS}
-        facts: dict[str, Any] = {"kind": "codes"}
+        facts: dict[str, Any] = {"kind": "codes", "sequence": 1}
         if (x := splits["train"]["x"]).dtype == "uint8":
             facts = {"kind": "images", "sequence": x.shape[1]}
             splits = {split: {key: rows.reshape(-1, *rows.shape[2:]) for key, rows in part.items()} for split, part in splits.items()}
         else:
             _refuse_silent(encoding.model, x.reshape(-1, x.shape[-1]))
         if encoding.beside != encoding.data:
-            splits = _after(open_dataset(Path("data/processed") / encoding.beside), splits, facts, f"params.yaml: encodings.{name}.beside")
+            kept, made = open_dataset(Path("data/processed") / encoding.beside), {**facts, "shape": list(splits["train"]["x"].shape[1:])}
+            _refuse_unlike(made, kept.info, f"{where}.beside: expected examples like those that are made")
+            if made["kind"] == "codes" and (by := catalogue.encoding(encoding.beside).model) != encoding.model:
+                raise UsageError(f"{where}.beside: expected codes of {encoding.model}, got {encoding.beside}, of {by}")
+            splits = _after(kept, splits)
         known = {key: getattr(dataset.info, key) for key in ("classes", "attributes", "values")}
         with new_folder(Path("data/processed") / name) as folder:
             write_dataset(folder, splits, name=name, **known, **facts)
@@ -67,17 +79,18 @@ def _passed(model: Model, dataset: Dataset, split: str, size: int, here: Place) 
     return {key: array.numpy() for key, array in arrays.items()}
 
 
-def _after(kept: Dataset, splits: Splits, facts: dict[str, Any], where: str) -> Splits:
+def _refuse_unlike(expected: Mapping[str, Any], got: Info, message: str) -> None:
+    from generative.errors import UsageError
+
+    facts = {key: getattr(got, key) for key in ALIKE}
+    if facts != (wanted := {key: expected[key] for key in ALIKE}):
+        raise UsageError(f"{message}, {wanted}, got {got.name} with {facts}")
+
+
+def _after(kept: Dataset, splits: Splits) -> Splits:
     """The splits of a data set, each with what was made behind it; what only one of them knows is -1 in the other."""
     import numpy as np
 
-    from generative.errors import UsageError
-
-    made = {**facts, "shape": list(splits["train"]["x"].shape[1:])}
-    if made["kind"] != "images":
-        raise UsageError(f"{where}: expected the same as data, for codes of two models tell nothing together, got {kept.info.name}")
-    if (got := {key: getattr(kept.info, key) for key in made}) != made:
-        raise UsageError(f"{where}: expected pictures like those that are made, {made}, got {kept.info.name} with {got}")
     joined = {}
     for split, new in splits.items():
         old = {key: array.numpy() for key, array in kept.split(split).arrays.items()}
