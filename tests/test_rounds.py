@@ -72,7 +72,7 @@ def test_a_round_that_is_there_keeps_its_sizes_and_stands_at_the_scale_of_the_fi
     (own / "params.yaml").write_text(changed)
     rounds.unroll(NAME, 2)
     assert (own / "params.yaml").read_text() == changed
-    assert scale.scale_of(f"{NAME}_2") == "showcase"
+    assert scale.scale_of("world_vae") == scale.scale_of(f"{NAME}_2") == "showcase"
 
 
 def test_what_is_no_chain_or_stands_in_the_way_is_refused(own: Path) -> None:
