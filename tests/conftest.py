@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
@@ -73,3 +74,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def in_built(built: Path) -> Iterator[Path]:
     with chdir(built):
         yield built
+
+
+@pytest.fixture
+def project(built: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of the tiny catalogue as it is built, to be spoilt; the current directory."""
+    shutil.copytree(built, tmp_path, dirs_exist_ok=True)
+    with chdir(tmp_path):
+        yield tmp_path
