@@ -1,6 +1,6 @@
 """Faults of the whole pipeline as its flow runs it: the next plain command finishes, and ends at the bytes of an undisturbed run.
 
-Trainings, files and folders have theirs in test_interruption.py and test_bad_files.py, downloads in test_fetch.py.
+Trainings, files and folders have theirs in test_interruption.py, test_bad_files.py and test_bad_places.py, downloads in test_fetch.py.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ def disk(folder: Path, options: str) -> Iterator[None]:
     folder.mkdir(parents=True)
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", folder], capture_output=True, text=True, check=False)
     if mounted.returncode:
-        pytest.skip(f"needs the right to mount: {mounted.stderr.strip()}; test_bad_files.py has a limit to the size of a file instead")
+        pytest.skip(f"needs the right to mount: {mounted.stderr.strip()}; test_bad_places.py has a limit to the size of a file instead")
     try:
         yield
     finally:
