@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT, read_yaml, write_catalogue
+from ruamel.yaml import YAML
 
 from flows import command
 from generative import rounds, scale
@@ -73,6 +74,18 @@ def test_a_round_that_is_there_keeps_its_sizes_and_stands_at_the_scale_of_the_fi
     rounds.unroll(NAME, 2)
     assert (own / "params.yaml").read_text() == changed
     assert scale.scale_of("world_vae") == scale.scale_of(f"{NAME}_2") == "showcase"
+
+
+def test_a_scale_may_add_a_round(own: Path) -> None:
+    rounds.unroll(NAME, 2)
+    content = read_yaml(own / "params.yaml")
+    added = {s: {name: block for name, block in content[s].items() if name.endswith("_2")} for s in ("encodings", "models")}
+    rounds.unroll(NAME, 1)
+    with (own / "scales/loop.yaml").open("w") as file:
+        YAML().dump({"data": {}, **added}, file)
+    scale.put("loop", [f"{NAME}_2"])
+    Catalogue.read().check()
+    assert read_yaml(own / "params.yaml") == content
 
 
 def test_what_is_no_chain_or_stands_in_the_way_is_refused(own: Path) -> None:
